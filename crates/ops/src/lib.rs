@@ -1,1 +1,19 @@
-//! tamis-ops
+#![doc = include_str!("../README.md")]
+
+mod attention;
+#[cfg(test)]
+mod check;
+mod cpu;
+mod dropout;
+mod extension;
+mod gelu;
+mod layer_norm;
+mod linear;
+mod rows;
+
+pub use attention::attention;
+pub use dropout::{Dropout, dropout};
+pub use gelu::gelu;
+pub use layer_norm::{LayerNormParams, add_layer_norm, layer_norm};
+pub use linear::linear;
+pub use rows::Rows;

@@ -1,0 +1,15 @@
+//! Kernels on slices of `f32`: what the extension runs on the CPU.
+//!
+//! Work is cut into blocks whose size does not depend on the machine, and sums are taken in a fixed
+//! order, so results are equal to the last bit for any number of threads.
+
+pub(crate) mod attention;
+pub(crate) mod dropout;
+pub(crate) mod gelu;
+pub(crate) mod layer_norm;
+pub(crate) mod linear;
+mod matrix;
+mod scalar;
+
+/// Elements that one task of an elementwise kernel takes.
+const BLOCK: usize = 1 << 14;
