@@ -75,6 +75,27 @@ pub enum ErrorKind {
         /// The document with that score.
         document: String,
     },
+    /// A document without text.
+    #[error("document `{id}` is empty")]
+    EmptyText {
+        /// The document's id.
+        id: String,
+    },
+    /// A file that should be Arrow IPC and is not, or not whole.
+    #[error("not a complete Arrow file: {problem}")]
+    Arrow {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file that should be Parquet and is not, or lacks a column.
+    #[error("not a usable Parquet file: {problem}")]
+    Parquet {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Something is already where the output should go.
+    #[error("already exists")]
+    Exists,
     /// A file that has nothing in it.
     #[error("the file is empty")]
     Empty,
@@ -104,6 +125,11 @@ impl Error {
     #[must_use]
     pub fn line_number(&self) -> Option<u64> {
         self.line
+    }
+
+    /// Only what was wrong, without the place.
+    pub(crate) fn into_kind(self) -> ErrorKind {
+        self.kind
     }
 
     /// What was wrong.

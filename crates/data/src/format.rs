@@ -2,3 +2,5 @@
 
 pub mod lines;
 pub mod trec;
+
+mod run_builder;

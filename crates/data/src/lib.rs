@@ -1,22 +1,33 @@
-//! Files on disk into groups, and groups into batches of token ids.
-//!
-//! ```text
-//! files ──format──► corpus, queries, qrels, run ──prepare──► dataset (Arrow, memory-mapped)
-//!                                                               │
-//!                                    groups ◄──sample───────────┘
-//!                                      └──encode──► batch: flat token ids with offsets
-//! ```
-//!
-//! This crate knows no tensor, no device and no network.
+#![doc = include_str!("../README.md")]
 
 pub mod format;
+pub mod output;
 
+mod arrow_file;
+mod arrow_writer;
+mod corpus;
+mod dataset;
 mod error;
+mod group;
+mod groups;
 mod id;
+mod id_table;
+mod manifest;
+mod prepare;
 mod qrels;
+mod queries;
 mod run;
+mod text_table;
 
+pub use arrow_writer::WrittenFile;
+pub use corpus::Corpus;
+pub use dataset::Dataset;
 pub use error::{Error, ErrorKind, Result};
+pub use group::{Candidate, Group, TextGroup};
+pub use groups::Groups;
 pub use id::{DocId, IdError, QueryId};
+pub use manifest::{Manifest, SourceFile};
+pub use prepare::{GroupScores, PrepareOptions, PrepareReport, Sources};
 pub use qrels::Qrels;
+pub use queries::Queries;
 pub use run::{Run, ScoredDocument};

@@ -22,12 +22,7 @@ impl Qrels {
     ///
     /// # Errors
     /// When the pair was judged before.
-    pub fn insert(
-        &mut self,
-        query: QueryId,
-        document: DocId,
-        relevance: i32,
-    ) -> Result<(), Error> {
+    pub fn insert(&mut self, query: QueryId, document: DocId, relevance: i32) -> Result<(), Error> {
         let judged = self.queries.entry(query).or_default();
         if judged.contains_key(&document) {
             let id = document.to_string();

@@ -45,10 +45,8 @@ impl Run {
         if let Some(bad) = candidates.iter().find(|c| c.score.is_nan()) {
             return Err(ErrorKind::NotANumber { document: bad.document.to_string() }.into());
         }
-        let mut ids: Vec<&DocId> = candidates.iter().map(|c| &c.document).collect();
-        ids.sort_unstable();
-        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            let id = format!("{} of query {query}", pair[0]);
+        if let Some(document) = repeated(&candidates) {
+            let id = format!("{document} of query {query}");
             return Err(ErrorKind::Duplicate { what: "document", id }.into());
         }
         candidates.sort_unstable_by(canonical);
@@ -86,6 +84,13 @@ impl Run {
     }
 }
 
+/// A document that occurs twice, the first in byte order.
+pub(crate) fn repeated(candidates: &[ScoredDocument]) -> Option<&DocId> {
+    let mut ids: Vec<&DocId> = candidates.iter().map(|c| &c.document).collect();
+    ids.sort_unstable();
+    ids.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
 /// Score descending, then document id descending (bytes).
 pub(crate) fn canonical(a: &ScoredDocument, b: &ScoredDocument) -> std::cmp::Ordering {
     // `+ 0.0` makes -0.0 equal to 0.0, as C's comparison has it.
@@ -109,8 +114,7 @@ mod tests {
         let mut run = Run::new("t");
         let query = QueryId::new("q").unwrap();
         run.insert(query, candidates(&[("a", 1.0), ("c", 0.0), ("b", -0.0), ("d", 2.0)])).unwrap();
-        let order: Vec<_> =
-            run.query("q").unwrap().iter().map(|c| c.document.as_str()).collect();
+        let order: Vec<_> = run.query("q").unwrap().iter().map(|c| c.document.as_str()).collect();
         assert_eq!(order, ["d", "a", "c", "b"]);
     }
 

@@ -25,9 +25,9 @@ impl Lines {
         let file = File::open(path).map_err(|error| Error::file(path, error))?;
         let raw: Box<dyn Read + Send> = match path.extension().and_then(|e| e.to_str()) {
             Some("gz") => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, file))),
-            Some("zst") => Box::new(
-                zstd::Decoder::new(file).map_err(|error| Error::file(path, error))?,
-            ),
+            Some("zst") => {
+                Box::new(zstd::Decoder::new(file).map_err(|error| Error::file(path, error))?)
+            }
             _ => Box::new(file),
         };
         Ok(Self::new(path, raw))
@@ -65,6 +65,25 @@ impl Lines {
                 self.number,
                 ErrorKind::Utf8 { byte: error.valid_up_to() },
             )),
+        }
+    }
+
+    /// Hands every line to `take`; what it refuses becomes an error with file and line.
+    ///
+    /// # Errors
+    /// When reading fails, a line is not UTF-8, or `take` refuses it.
+    pub fn for_each(
+        mut self,
+        mut take: impl FnMut(&str) -> std::result::Result<(), ErrorKind>,
+    ) -> Result<()> {
+        loop {
+            let refused = match self.next()? {
+                Some(line) => take(line).err(),
+                None => return Ok(()),
+            };
+            if let Some(kind) = refused {
+                return Err(self.error(kind));
+            }
         }
     }
 
