@@ -1,1 +1,27 @@
-//! tamis-model
+#![doc = include_str!("../README.md")]
+
+pub mod checkpoint;
+pub mod encoder;
+pub mod layer;
+
+mod config;
+mod cross_encoder;
+mod device;
+mod dropout_seeds;
+mod error;
+mod head;
+mod input;
+mod reranker;
+mod scores;
+mod settings;
+
+pub use config::{Config, EncoderConfig};
+pub use cross_encoder::CrossEncoder;
+pub use device::device;
+pub use dropout_seeds::DropoutSeeds;
+pub use error::{Error, Result};
+pub use head::{BertHead, Head};
+pub use input::Input;
+pub use reranker::{IdGroup, Reranker};
+pub use scores::Scores;
+pub use settings::{Activation, Settings};

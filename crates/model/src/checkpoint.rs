@@ -1,0 +1,31 @@
+//! A Hugging Face directory into a model and back: `config.json`, `model.safetensors`, the tokenizer's
+//! files, and `tamis.json`.
+
+mod initialise;
+mod load;
+mod parameters;
+mod save;
+mod weights;
+
+use std::path::Path;
+
+pub use initialise::initialise;
+pub use load::{Loaded, NewHead, load};
+pub use save::{Contents, save};
+
+use crate::error::{Error, Result};
+
+/// The sha256 of a checkpoint's `tokenizer.json`, in hexadecimal: the tokenizer's identity.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn tokenizer_hash(directory: &Path) -> Result<String> {
+    use sha2::{Digest, Sha256};
+    use std::fmt::Write;
+    let path = directory.join("tokenizer.json");
+    let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
+    Ok(Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string succeeds");
+        text
+    }))
+}

@@ -1,0 +1,75 @@
+//! Where a parameter stands in its module, and what a checkpoint calls it.
+
+use burn::tensor::Tensor;
+
+use crate::cross_encoder::CrossEncoder;
+
+/// The fields entered on the way to a parameter, kept while a module is walked.
+#[derive(Debug, Default)]
+pub(super) struct Path {
+    fields: Vec<String>,
+    owners: Vec<String>,
+}
+
+impl Path {
+    pub(super) fn enter(&mut self, field: &str, owner: &str) {
+        self.fields.push(field.to_owned());
+        self.owners.push(owner.to_owned());
+    }
+
+    pub(super) fn exit(&mut self) {
+        self.fields.pop();
+        self.owners.pop();
+    }
+
+    /// The names under which a checkpoint holds the parameter, to be joined along its outputs.
+    pub(super) fn tensor_names(&self) -> Vec<String> {
+        let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
+        CrossEncoder::tensor_names(&fields)
+    }
+
+    /// The fields, joined with dots.
+    pub(super) fn dotted(&self) -> String {
+        self.fields.join(".")
+    }
+
+    /// Whether the parameter belongs to a linear map, whose weight is transposed on disk.
+    pub(super) fn is_linear(&self) -> bool {
+        self.owners.last().is_some_and(|owner| owner == "Struct:Linear")
+    }
+
+    /// Whether the parameter is one that a new model draws, rather than a bias or a norm's scale.
+    pub(super) fn is_drawn(&self) -> bool {
+        let field = self.fields.last().map(String::as_str);
+        let owner = self.owners.last().map(String::as_str);
+        field == Some("weight") && matches!(owner, Some("Struct:Linear" | "Struct:Embedding"))
+    }
+}
+
+/// Rows of `[n_rows, n_columns]` become columns.
+pub(super) fn transpose(values: &[f32], n_rows: usize, n_columns: usize) -> Vec<f32> {
+    debug_assert_eq!(values.len(), n_rows * n_columns, "a full matrix");
+    let mut turned = Vec::with_capacity(values.len());
+    for column in 0..n_columns {
+        turned.extend((0..n_rows).map(|row| values[row * n_columns + column]));
+    }
+    turned
+}
+
+/// The values of a tensor, row after row.
+pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().try_into_vec().expect("the data was just made f32")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposing_twice_changes_nothing() {
+        let values = [1., 2., 3., 4., 5., 6.];
+        let turned = transpose(&values, 2, 3);
+        assert_eq!(turned, [1., 4., 2., 5., 3., 6.]);
+        assert_eq!(transpose(&turned, 3, 2), values);
+    }
+}

@@ -1,0 +1,144 @@
+//! A model into a checkpoint directory that transformers and sentence-transformers load.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::Path as FilePath;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::parameters::{Path, transpose, values};
+use crate::config::Config;
+use crate::cross_encoder::CrossEncoder;
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+
+/// What belongs to a tokenizer, where present.
+const TOKENIZER_FILES: [&str; 5] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "added_tokens.json",
+];
+
+/// Everything that a checkpoint holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    /// The weights.
+    pub model: &'a CrossEncoder,
+    /// The architecture.
+    pub config: &'a Config,
+    /// How pairs are encoded.
+    pub settings: &'a Settings,
+    /// A directory whose tokenizer files are copied.
+    pub tokenizer: &'a FilePath,
+}
+
+/// Saves a checkpoint. It is written beside its place and renamed, so that `directory` is either the
+/// old checkpoint or the whole new one.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn save(contents: Contents<'_>, directory: &FilePath) -> Result<()> {
+    let parent = directory.parent().filter(|p| !p.as_os_str().is_empty());
+    let parent = parent.unwrap_or(FilePath::new("."));
+    fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".checkpoint-")
+        .tempdir_in(parent)
+        .map_err(|error| Error::io(parent, error))?;
+    write(contents, temporary.path())?;
+    sync_all(temporary.path())?;
+    // A directory cannot be renamed over another: the old one steps aside first.
+    let old = parent.join(format!(
+        ".old-{}",
+        directory.file_name().unwrap_or_default().to_string_lossy()
+    ));
+    let replaced = directory.exists();
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(|error| Error::io(&old, error))?;
+    }
+    if replaced {
+        fs::rename(directory, &old).map_err(|error| Error::io(directory, error))?;
+    }
+    fs::rename(temporary.path(), directory).map_err(|error| Error::io(directory, error))?;
+    // Renamed away: there is nothing left for the guard to remove.
+    let _moved = temporary.keep();
+    if replaced {
+        fs::remove_dir_all(&old).map_err(|error| Error::io(&old, error))?;
+    }
+    Ok(())
+}
+
+fn write(contents: Contents<'_>, directory: &FilePath) -> Result<()> {
+    let Contents { model, config, settings, tokenizer } = contents;
+    for name in TOKENIZER_FILES {
+        let from = tokenizer.join(name);
+        if from.exists() {
+            fs::copy(&from, directory.join(name)).map_err(|error| Error::io(&from, error))?;
+        }
+    }
+    let path = directory.join("config.json");
+    fs::write(&path, config.to_json()).map_err(|error| Error::io(&path, error))?;
+    settings.write(directory)?;
+    let mut collect = Collect::default();
+    model.visit(&mut collect);
+    let path = directory.join("model.safetensors");
+    let views = collect.tensors.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+        (name, view.expect("shape and bytes agree"))
+    });
+    // transformers refuses files that do not say which framework wrote them.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(views, Some(metadata), &path)
+        .map_err(|error| Error::weights(&path, error.to_string()))
+}
+
+fn sync_all(directory: &FilePath) -> Result<()> {
+    let entries = fs::read_dir(directory).map_err(|error| Error::io(directory, error))?;
+    for entry in entries {
+        let path = entry.map_err(|error| Error::io(directory, error))?.path();
+        File::open(&path)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| Error::io(&path, error))?;
+    }
+    File::open(directory)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| Error::io(directory, error))
+}
+
+/// Name, shape and little-endian bytes of every tensor, in the order of the module.
+#[derive(Default)]
+struct Collect {
+    path: Path,
+    tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, owner: &str) {
+        self.path.enter(name, owner);
+    }
+
+    fn exit_module(&mut self, _name: &str, _owner: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let mut shape: Vec<usize> = tensor.dims().to_vec();
+        let mut flat = values(tensor);
+        if self.path.is_linear() && D == 2 {
+            flat = transpose(&flat, shape[0], shape[1]);
+            shape.reverse();
+        }
+        let names = self.path.tensor_names();
+        shape[0] /= names.len();
+        let size: usize = shape.iter().product();
+        for (name, part) in names.into_iter().zip(flat.chunks(size)) {
+            let bytes = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+            self.tensors.push((name, shape.clone(), bytes));
+        }
+    }
+}

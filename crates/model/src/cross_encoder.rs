@@ -1,0 +1,70 @@
+//! A cross-encoder: query and document read together, one row each, into raw scores.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use tamis_data::Batch;
+
+use crate::config::Config;
+use crate::dropout_seeds::DropoutSeeds;
+use crate::encoder::Encoder;
+use crate::head::Head;
+use crate::input::Input;
+use crate::scores::Scores;
+
+/// An encoder with its classification head.
+#[derive(Module, Debug)]
+pub struct CrossEncoder {
+    encoder: Encoder,
+    head: Head,
+}
+
+impl CrossEncoder {
+    /// The architecture with all weights zero, to be filled.
+    #[must_use]
+    pub fn zeros(config: &Config, device: &Device) -> Self {
+        Self {
+            encoder: Encoder::zeros(&config.encoder, device),
+            head: Head::zeros(config, device),
+        }
+    }
+
+    /// Returns one logit per row and label: `[rows, labels]`.
+    #[must_use]
+    pub fn logits(&self, input: &Input, mut seeds: DropoutSeeds) -> Tensor<2> {
+        let hidden = self.encoder.forward(input, &mut seeds);
+        self.head.forward(hidden.select(0, input.first_tokens.clone()), &mut seeds)
+    }
+
+    /// Returns the score of every row of a batch, raw, by group.
+    ///
+    /// # Panics
+    /// When the head has more than one label.
+    #[must_use]
+    pub fn scores(&self, batch: &Batch, device: &Device, seeds: DropoutSeeds) -> Scores {
+        let logits = self.logits(&Input::new(batch, device), seeds);
+        let [n_rows, n_labels] = logits.dims();
+        assert_eq!(n_labels, 1, "a reranker has one label");
+        Scores::new(logits.reshape([n_rows]), batch.group_offsets())
+    }
+
+    /// The encoder below the head.
+    #[must_use]
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// The names under which a checkpoint holds a parameter, to be joined along the outputs.
+    pub(crate) fn tensor_names(path: &[&str]) -> Vec<String> {
+        match path {
+            ["encoder", "Bert", rest @ ..] => crate::encoder::bert::Bert::tensor_names(rest)
+                .into_iter()
+                .map(|name| format!("bert.{name}"))
+                .collect(),
+            ["head", "Bert", "pooler", tensor] => {
+                vec![format!("bert.{}", Head::tensor_name(&["pooler", tensor]))]
+            }
+            ["head", "Bert", rest @ ..] => vec![Head::tensor_name(rest)],
+            other => unreachable!("CrossEncoder has no parameter {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The encoders, one architecture a file: a packed batch into one vector per token.
+
+pub mod bert;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::config::EncoderConfig;
+use crate::dropout_seeds::DropoutSeeds;
+use crate::input::Input;
+use bert::Bert;
+
+/// An encoder of any supported architecture.
+#[derive(Module, Debug)]
+pub enum Encoder {
+    /// BERT and everything with its `model_type`, MiniLM among them.
+    Bert(Bert),
+}
+
+impl Encoder {
+    /// The architecture with all weights zero, to be filled.
+    #[must_use]
+    pub fn zeros(config: &EncoderConfig, device: &Device) -> Self {
+        let EncoderConfig::Bert(config) = config;
+        Self::Bert(Bert::zeros(config, device))
+    }
+
+    /// Returns the hidden states after the embeddings and after every layer: `[tokens, hidden]` each.
+    #[must_use]
+    pub fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
+        let Self::Bert(bert) = self;
+        bert.hidden_states(input, seeds)
+    }
+
+    /// Returns the last hidden states: `[tokens, hidden]`.
+    #[must_use]
+    pub fn forward(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let Self::Bert(bert) = self;
+        bert.forward(input, seeds)
+    }
+}

@@ -1,0 +1,98 @@
+//! What can go wrong with a checkpoint or a batch.
+
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A problem with a checkpoint, its files or what it is asked to score.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A configuration file is not what this version understands.
+    #[error("{}: {problem}", path.display())]
+    Config {
+        /// Which file.
+        path: PathBuf,
+        /// The key, its value, and what was expected.
+        problem: String,
+    },
+    /// A weight file is damaged or of another kind.
+    #[error("{}: {problem}", path.display())]
+    Weights {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The tensors of a checkpoint are not those that the architecture needs.
+    #[error("{}: {}", path.display(), tensor_problems(missing, unused, misshapen))]
+    Tensors {
+        /// The checkpoint's weight file.
+        path: PathBuf,
+        /// Names that the architecture needs and the file lacks.
+        missing: Vec<String>,
+        /// Names in the file that nothing uses.
+        unused: Vec<String>,
+        /// `name: found [..], expected [..]`
+        misshapen: Vec<String>,
+    },
+    /// A row is longer than the model's table of positions.
+    #[error("a row has {found} tokens, but the model has {limit} positions; lower max_length")]
+    TooLong {
+        /// Tokens of the row.
+        found: usize,
+        /// Positions of the model.
+        limit: usize,
+    },
+    /// A score that has no place in an order.
+    #[error("the score of document {document} of group {group} is not a number")]
+    NotANumber {
+        /// The group's place in the request, from 0.
+        group: usize,
+        /// The document's place in the group, from 0.
+        document: usize,
+    },
+    /// A device that this build or machine does not have.
+    #[error("device `{name}`: {problem}")]
+    Device {
+        /// What was asked for.
+        name: String,
+        /// What can be had.
+        problem: String,
+    },
+    /// The tokenizer or the pair encoding failed.
+    #[error(transparent)]
+    Data(#[from] tamis_data::Error),
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn config(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Config { path: path.to_owned(), problem: problem.into() }
+    }
+
+    pub(crate) fn weights(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Weights { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+fn tensor_problems(missing: &[String], unused: &[String], misshapen: &[String]) -> String {
+    let parts: Vec<String> = [("lacks", missing), ("has unused", unused), ("has misshapen", misshapen)]
+        .iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{what} {}", names.join(", ")))
+        .collect();
+    format!("the checkpoint {}", parts.join("; "))
+}

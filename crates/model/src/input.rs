@@ -1,0 +1,42 @@
+//! A batch of token ids onto a device: the only upload.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use tamis_data::Batch;
+use tamis_ops::Rows;
+
+/// A packed batch on a device.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Token ids: `[tokens]`.
+    pub ids: Tensor<1, Int>,
+    /// Segment ids: `[tokens]`.
+    pub type_ids: Tensor<1, Int>,
+    /// The place of each token in its row: `[tokens]`.
+    pub positions: Tensor<1, Int>,
+    /// Where the first token of each row stands: `[rows]`.
+    pub first_tokens: Tensor<1, Int>,
+    /// Where each row starts and ends.
+    pub rows: Rows,
+}
+
+impl Input {
+    /// Copies a batch to a device. Rows are packed: nothing is padded.
+    #[must_use]
+    pub fn new(batch: &Batch, device: &Device) -> Self {
+        let ints = |values: Vec<i32>| {
+            let n = values.len();
+            Tensor::<1, Int>::from_data(TensorData::new(values, [n]), device)
+        };
+        let from = |values: &[u32]| ints(values.iter().map(|&v| v.cast_signed()).collect());
+        let rows = Rows::from_offsets(batch.row_offsets());
+        let positions =
+            rows.lengths().flat_map(|n| 0..i32::try_from(n).expect("a row fits i32")).collect();
+        Self {
+            ids: from(batch.ids()),
+            type_ids: from(batch.type_ids()),
+            positions: ints(positions),
+            first_tokens: from(&rows.offsets()[..rows.len()]),
+            rows,
+        }
+    }
+}

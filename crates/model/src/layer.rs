@@ -1,0 +1,11 @@
+//! The layers that architectures share: parameters with a forward pass.
+
+mod activation;
+mod embedding;
+mod layer_norm;
+mod linear;
+
+pub use activation::Activation;
+pub use embedding::Embedding;
+pub use layer_norm::LayerNorm;
+pub use linear::Linear;

@@ -1,0 +1,34 @@
+//! The activations that configuration files name.
+
+use burn::tensor::{Tensor, activation};
+use serde::Deserialize;
+
+/// The function between the two linear maps of a feed-forward block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Activation {
+    /// `gelu`: exact.
+    #[serde(rename = "gelu")]
+    Gelu,
+    /// `gelu_new`, `gelu_pytorch_tanh`: the tanh approximation.
+    #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
+    GeluTanh,
+    /// `relu`
+    #[serde(rename = "relu")]
+    Relu,
+    /// `silu`
+    #[serde(rename = "silu", alias = "swish")]
+    Silu,
+}
+
+impl Activation {
+    /// Applies the function to every element.
+    #[must_use]
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Gelu => tamis_ops::gelu(x),
+            Self::GeluTanh => activation::gelu_approximate(x),
+            Self::Relu => activation::relu(x),
+            Self::Silu => activation::silu(x),
+        }
+    }
+}

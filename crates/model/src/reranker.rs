@@ -1,0 +1,162 @@
+//! The one path from texts to scores: evaluation, offline reranking and serving all go through it.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use tamis_data::{Batch, PairEncoder, TextGroup, TruncationReport, plan};
+
+use crate::checkpoint;
+use crate::config::Config;
+use crate::cross_encoder::CrossEncoder;
+use crate::dropout_seeds::DropoutSeeds;
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+
+/// Tokens of one forward pass: enough to fill the cores, small enough to stay near the caches.
+const MAX_BATCH_TOKENS: usize = 4096;
+
+/// A query with its candidates as token ids, without special tokens.
+#[derive(Debug, Clone)]
+pub struct IdGroup<'a> {
+    /// The query's tokens.
+    pub query: &'a [u32],
+    /// The tokens of each candidate.
+    pub documents: Vec<&'a [u32]>,
+}
+
+/// A cross-encoder with its tokenizer, ready to score.
+#[derive(Debug)]
+pub struct Reranker {
+    model: CrossEncoder,
+    encoder: PairEncoder,
+    settings: Settings,
+    device: Device,
+    max_positions: usize,
+}
+
+impl Reranker {
+    /// Opens a checkpoint directory.
+    ///
+    /// # Errors
+    /// When a file is missing or wrong, the checkpoint has another number of labels than one, or the
+    /// tokenizer has tokens that the model has no vector for.
+    pub fn open(directory: &Path, device: &Device) -> Result<Self> {
+        let loaded = checkpoint::load(directory, None, device)?;
+        let settings = Settings::read(directory, &loaded.config)?;
+        let tokenizer = directory.join("tokenizer.json");
+        let encoder = PairEncoder::open(&tokenizer, settings.pairs())?;
+        if loaded.config.n_labels != 1 {
+            let problem = format!(
+                "a reranker has one label, found {}; a bare encoder needs training with a new head",
+                loaded.config.n_labels
+            );
+            return Err(Error::config(&directory.join("config.json"), problem));
+        }
+        Self::new(loaded.model, &loaded.config, encoder, settings, device)
+    }
+
+    /// Puts a model and its tokenizer together.
+    ///
+    /// # Errors
+    /// When the tokenizer has tokens that the model has no vector for, or rows may be longer than
+    /// the model's positions.
+    pub fn new(
+        model: CrossEncoder,
+        config: &Config,
+        encoder: PairEncoder,
+        settings: Settings,
+        device: &Device,
+    ) -> Result<Self> {
+        encoder.check_vocabulary(config.vocab_size())?;
+        let limit = config.max_positions();
+        if settings.max_length > limit {
+            return Err(Error::TooLong { found: settings.max_length, limit });
+        }
+        Ok(Self { model, encoder, settings, device: device.clone(), max_positions: limit })
+    }
+
+    /// How pairs are encoded and scores served.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Takes other limits than the checkpoint's own.
+    ///
+    /// # Errors
+    /// When rows may be longer than the model's positions, or queries leave no room for documents.
+    pub fn with_settings(self, settings: Settings) -> Result<Self> {
+        if settings.max_length > self.max_positions {
+            let limit = self.max_positions;
+            return Err(Error::TooLong { found: settings.max_length, limit });
+        }
+        let encoder = PairEncoder::new(self.encoder.tokenizer().clone(), settings.pairs())?;
+        Ok(Self { encoder, settings, ..self })
+    }
+
+    /// Scores every document of every group: raw logits in the order of the input, and what was cut.
+    ///
+    /// # Errors
+    /// When a text cannot be tokenised or a score is not a number.
+    pub fn score(&self, groups: &[TextGroup<'_>]) -> Result<(Vec<Vec<f32>>, TruncationReport)> {
+        let texts: Vec<&str> = groups
+            .iter()
+            .flat_map(|group| std::iter::once(group.query).chain(group.documents.iter().copied()))
+            .collect();
+        let ids = self.encoder.tokenize_many(&texts)?;
+        let mut rest = ids.iter().map(Vec::as_slice);
+        let groups: Vec<IdGroup<'_>> = groups
+            .iter()
+            .map(|group| IdGroup {
+                query: rest.next().expect("one list of ids per text"),
+                documents: rest.by_ref().take(group.documents.len()).collect(),
+            })
+            .collect();
+        self.score_ids(&groups)
+    }
+
+    /// The same for texts that are tokenised already.
+    ///
+    /// Rows of like length share a batch, so that no work goes into padding or waiting.
+    ///
+    /// # Errors
+    /// When a score is not a number.
+    pub fn score_ids(&self, groups: &[IdGroup<'_>]) -> Result<(Vec<Vec<f32>>, TruncationReport)> {
+        let mut report = TruncationReport::default();
+        let mut pairs = Batch::new();
+        for group in groups {
+            for document in &group.documents {
+                self.encoder.encode_ids(group.query, document, &mut pairs, &mut report);
+            }
+            pairs.end_group();
+        }
+        let mut flat = vec![0.0; pairs.n_rows()];
+        let lengths: Vec<usize> =
+            pairs.row_offsets().windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
+        let mut batch = Batch::new();
+        for row_indices in plan(&lengths, MAX_BATCH_TOKENS) {
+            batch.clear();
+            for &row_idx in &row_indices {
+                let (ids, type_ids) = pairs.row(row_idx);
+                batch.push_row(ids, type_ids);
+            }
+            batch.end_group();
+            let scores = self.model.scores(&batch, &self.device, DropoutSeeds::inference());
+            let data = scores.rows().into_data().convert::<f32>();
+            let values = data.try_into_vec::<f32>().expect("the data was just made f32");
+            for (row_idx, value) in row_indices.into_iter().zip(values) {
+                flat[row_idx] = value;
+            }
+        }
+        let mut scores = Vec::with_capacity(groups.len());
+        let mut rest = flat.into_iter();
+        for (group_idx, group) in groups.iter().enumerate() {
+            let own: Vec<f32> = rest.by_ref().take(group.documents.len()).collect();
+            if let Some(document) = own.iter().position(|score| score.is_nan()) {
+                return Err(Error::NotANumber { group: group_idx, document });
+            }
+            scores.push(own);
+        }
+        Ok((scores, report))
+    }
+}

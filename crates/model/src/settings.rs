@@ -1,0 +1,87 @@
+//! `tamis.json`: what a checkpoint's other files cannot say.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tamis_data::{PairConfig, Truncation};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// The name of the file beside `config.json`.
+const FILE: &str = "tamis.json";
+
+/// How pairs are encoded, and what a score becomes when it is served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The longest row in tokens, special tokens included.
+    pub max_length: usize,
+    /// The longest query in tokens; a longer one is cut and counted.
+    pub query_max_length: usize,
+    /// Which side loses tokens when a pair is too long.
+    #[serde(default)]
+    pub truncation: Truncation,
+    /// What serving applies to a raw score.
+    #[serde(default)]
+    pub activation: Activation,
+}
+
+/// What serving applies to a raw score; everything else uses the raw score.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// The raw score.
+    #[default]
+    None,
+    /// `1 / (1 + e^-score)`
+    Sigmoid,
+}
+
+impl Settings {
+    /// For a checkpoint without `tamis.json`: all positions of the model up to 512, and queries of at
+    /// most a quarter of that.
+    #[must_use]
+    pub fn of_model(config: &Config) -> Self {
+        let max_length = config.max_positions().min(512);
+        Self {
+            max_length,
+            query_max_length: max_length / 4,
+            truncation: Truncation::SecondOnly,
+            activation: Activation::None,
+        }
+    }
+
+    /// Reads `tamis.json` of a checkpoint directory, or derives the settings from the model.
+    ///
+    /// # Errors
+    /// When the file is there but cannot be read, or holds an unknown key or a bad value.
+    pub fn read(directory: &Path, config: &Config) -> Result<Self> {
+        let path = directory.join(FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text)
+                .map_err(|error| Error::config(&path, error.to_string())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::of_model(config))
+            }
+            Err(error) => Err(Error::io(&path, error)),
+        }
+    }
+
+    pub(crate) fn write(&self, directory: &Path) -> Result<()> {
+        let path = directory.join(FILE);
+        let mut text = serde_json::to_string_pretty(self).expect("settings serialise");
+        text.push('\n');
+        std::fs::write(&path, text).map_err(|error| Error::io(&path, error))
+    }
+
+    /// The part that encodes pairs.
+    #[must_use]
+    pub fn pairs(&self) -> PairConfig {
+        PairConfig {
+            max_length: self.max_length,
+            query_max_length: self.query_max_length,
+            truncation: self.truncation,
+        }
+    }
+}
