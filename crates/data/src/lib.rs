@@ -1,12 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+pub mod batch;
 pub mod format;
 pub mod output;
+pub mod vocabulary;
 
 mod arrow_file;
 mod arrow_writer;
 mod corpus;
 mod dataset;
+mod encode;
 mod error;
 mod group;
 mod groups;
@@ -17,11 +20,14 @@ mod prepare;
 mod qrels;
 mod queries;
 mod run;
+mod sample;
 mod text_table;
 
 pub use arrow_writer::WrittenFile;
+pub use batch::{Batch, plan};
 pub use corpus::Corpus;
 pub use dataset::Dataset;
+pub use encode::{PairConfig, PairEncoder, Truncation, TruncationReport};
 pub use error::{Error, ErrorKind, Result};
 pub use group::{Candidate, Group, TextGroup};
 pub use groups::Groups;
@@ -31,3 +37,4 @@ pub use prepare::{GroupScores, PrepareOptions, PrepareReport, Sources};
 pub use qrels::Qrels;
 pub use queries::Queries;
 pub use run::{Run, ScoredDocument};
+pub use sample::{GroupSampler, Positives, SampledGroup, Shortage};

@@ -61,14 +61,6 @@ pub enum Error {
         /// The document's place in the group, from 0.
         document: usize,
     },
-    /// A device that this build or machine does not have.
-    #[error("device `{name}`: {problem}")]
-    Device {
-        /// What was asked for.
-        name: String,
-        /// What can be had.
-        problem: String,
-    },
     /// The tokenizer or the pair encoding failed.
     #[error(transparent)]
     Data(#[from] tamis_data::Error),

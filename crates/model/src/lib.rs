@@ -6,7 +6,6 @@ pub mod layer;
 
 mod config;
 mod cross_encoder;
-mod device;
 mod dropout_seeds;
 mod error;
 mod head;
@@ -17,7 +16,6 @@ mod settings;
 
 pub use config::{Config, EncoderConfig};
 pub use cross_encoder::CrossEncoder;
-pub use device::device;
 pub use dropout_seeds::DropoutSeeds;
 pub use error::{Error, Result};
 pub use head::{BertHead, Head};

@@ -20,7 +20,6 @@ pub struct Settings {
     /// The longest query in tokens; a longer one is cut and counted.
     pub query_max_length: usize,
     /// Which side loses tokens when a pair is too long.
-    #[serde(default)]
     pub truncation: Truncation,
     /// What serving applies to a raw score.
     #[serde(default)]

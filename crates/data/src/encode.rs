@@ -1,0 +1,265 @@
+//! Pairs of texts into rows of token ids: special tokens, truncation, and a count of what was cut.
+
+mod template;
+mod truncate;
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use tokenizers::Tokenizer;
+
+use crate::batch::Batch;
+use crate::error::{Error, ErrorKind, Result};
+use template::Template;
+pub use truncate::{Truncation, TruncationReport};
+
+/// How long a pair may be and what gives way when it is longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairConfig {
+    /// The most tokens of a row, special tokens included.
+    pub max_length: usize,
+    /// The most tokens of a query, without special tokens; what is beyond is cut off and counted.
+    pub query_max_length: usize,
+    /// Which side gives way when the pair is too long.
+    pub truncation: Truncation,
+}
+
+/// A tokenizer with its special tokens and a length limit: pairs of texts into rows of a [`Batch`].
+///
+/// The special tokens are those of the tokenizer's own post-processor. A tokenizer without one (or whose
+/// post-processor adds nothing, as with many decoders) is accepted: query and document then follow each
+/// other without anything in between, which is what Hugging Face's tokenizers do; see
+/// [`PairEncoder::n_specials`].
+/// A special token written out in a text (`[SEP]`) becomes that token, as it does in Hugging Face's.
+#[derive(Debug, Clone)]
+pub struct PairEncoder {
+    tokenizer: Tokenizer,
+    template: Template,
+    config: PairConfig,
+    vocab_size: usize,
+    pad_id: u32,
+}
+
+impl PairEncoder {
+    /// Takes a tokenizer; its own truncation and padding are switched off.
+    ///
+    /// # Errors
+    /// When the post-processor does not put the query before the document, each once, or when the lengths
+    /// leave no room: a query of `query_max_length` tokens, the special tokens and one document token
+    /// must fit into `max_length` ([`Truncation::LongestFirst`]: one token of each).
+    pub fn new(mut tokenizer: Tokenizer, config: PairConfig) -> Result<Self> {
+        let pad_id = pad_id(&tokenizer);
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| ErrorKind::Invalid(format!("the tokenizer: {error}")))?;
+        let template = Template::probe(&tokenizer)?;
+        check_lengths(&config, template.n_specials())?;
+        let largest = tokenizer.get_vocab(true).into_values().chain(template.special_ids()).max();
+        let vocab_size = largest.map_or(0, |id| id as usize + 1);
+        Ok(Self { tokenizer, template, config, vocab_size, pad_id })
+    }
+
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no tokenizer, and as [`PairEncoder::new`].
+    pub fn open(path: &Path, config: PairConfig) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
+        let tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
+            Error::file(path, ErrorKind::Invalid(format!("not a tokenizer: {error}")))
+        })?;
+        Self::new(tokenizer, config)
+            .map_err(|error| Error::file(path, ErrorKind::Invalid(error.to_string())))
+    }
+
+    /// The token ids of one text, without special tokens and uncut.
+    ///
+    /// # Errors
+    /// When the tokenizer fails (a text with an unknown token where the vocabulary has none for it).
+    pub fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self
+            .tokenizer
+            .encode_fast(text, false)
+            .map_err(|error| ErrorKind::Invalid(format!("the tokenizer failed: {error}")))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// [`PairEncoder::tokenize`] of many texts on all threads; the order is kept.
+    ///
+    /// # Errors
+    /// As [`PairEncoder::tokenize`], for one of the texts that fail.
+    pub fn tokenize_many<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Vec<u32>>> {
+        texts.par_iter().map(|text| self.tokenize(text.as_ref())).collect()
+    }
+
+    /// Adds the row of one pair of tokenized texts: special tokens, truncation, type ids.
+    ///
+    /// What is cut is cut from the end and counted in `report`.
+    pub fn encode_ids(
+        &self,
+        query: &[u32],
+        document: &[u32],
+        batch: &mut Batch,
+        report: &mut TruncationReport,
+    ) {
+        let (query, document) =
+            truncate::pair(&self.config, self.template.n_specials(), query, document, report);
+        let (ids, type_ids) = batch.open_row();
+        self.template.write(query, document, ids, type_ids);
+        batch.close_row();
+    }
+
+    /// Adds the row of one pair of texts.
+    ///
+    /// # Errors
+    /// As [`PairEncoder::tokenize`].
+    pub fn encode(
+        &self,
+        query: &str,
+        document: &str,
+        batch: &mut Batch,
+        report: &mut TruncationReport,
+    ) -> Result<()> {
+        self.encode_ids(&self.tokenize(query)?, &self.tokenize(document)?, batch, report);
+        Ok(())
+    }
+
+    /// Checks that every id this encoder can produce is a row of the model's embedding table.
+    ///
+    /// # Errors
+    /// When the tokenizer knows ids at or above `model_vocab_size`.
+    pub fn check_vocabulary(&self, model_vocab_size: usize) -> Result<()> {
+        if self.vocab_size > model_vocab_size {
+            let message = format!(
+                "the tokenizer does not fit the model: its ids go up to `{}`, the model's vocabulary has `{model_vocab_size}` rows",
+                self.vocab_size - 1,
+            );
+            return Err(ErrorKind::Invalid(message).into());
+        }
+        Ok(())
+    }
+
+    /// One more than the largest token id: how many embeddings a model must have for this tokenizer.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The id that fills padded places: the tokenizer's own, else that of `[PAD]` or `<pad>`, else 0.
+    ///
+    /// A model masks these places, so that the id shows only where positions are counted from it.
+    #[must_use]
+    pub fn pad_id(&self) -> u32 {
+        self.pad_id
+    }
+
+    /// How many special tokens a row has.
+    #[must_use]
+    pub fn n_specials(&self) -> usize {
+        self.template.n_specials()
+    }
+
+    /// The lengths and the truncation in use.
+    #[must_use]
+    pub fn config(&self) -> &PairConfig {
+        &self.config
+    }
+
+    /// The tokenizer, without truncation and padding.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+}
+
+fn pad_id(tokenizer: &Tokenizer) -> u32 {
+    let named = || ["[PAD]", "<pad>"].iter().find_map(|name| tokenizer.token_to_id(name));
+    tokenizer.get_padding().map(|padding| padding.pad_id).or_else(named).unwrap_or(0)
+}
+
+fn check_lengths(config: &PairConfig, n_specials: usize) -> Result<()> {
+    let PairConfig { max_length, query_max_length, truncation } = *config;
+    let room = max_length.saturating_sub(n_specials);
+    let kept_query = match truncation {
+        Truncation::SecondOnly => query_max_length,
+        Truncation::LongestFirst => query_max_length.min(1),
+    };
+    if query_max_length == 0 || kept_query >= room {
+        let message = format!(
+            "query_max_length `{query_max_length}` and {n_specials} special tokens leave no room for a document within max_length `{max_length}`",
+        );
+        return Err(ErrorKind::Invalid(message).into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::{VocabularyConfig, train};
+
+    fn encoder(
+        max_length: usize,
+        query_max_length: usize,
+        truncation: Truncation,
+    ) -> Result<PairEncoder> {
+        let config = VocabularyConfig { size: 60, ..VocabularyConfig::default() };
+        let tokenizer = train(["the cat sat on the mat", "a cat and a hat"].into_iter(), &config)?;
+        PairEncoder::new(tokenizer, PairConfig { max_length, query_max_length, truncation })
+    }
+
+    #[test]
+    fn lengths_that_leave_no_room_are_refused() {
+        assert!(encoder(8, 4, Truncation::SecondOnly).is_ok());
+        let error = encoder(8, 5, Truncation::SecondOnly).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "query_max_length `5` and 3 special tokens leave no room for a document within max_length `8`"
+        );
+        assert!(encoder(8, 8, Truncation::LongestFirst).is_ok());
+        assert!(encoder(4, 1, Truncation::LongestFirst).is_err());
+        assert!(encoder(8, 0, Truncation::LongestFirst).is_err());
+    }
+
+    #[test]
+    fn the_vocabulary_must_fit_the_model() {
+        let encoder = encoder(8, 4, Truncation::SecondOnly).unwrap();
+        assert!(encoder.check_vocabulary(encoder.vocab_size()).is_ok());
+        let error = encoder.check_vocabulary(encoder.vocab_size() - 1).unwrap_err();
+        assert!(
+            error.to_string().starts_with("the tokenizer does not fit the model: its ids go up to")
+        );
+    }
+
+    #[test]
+    fn an_over_long_query_is_cut_and_counted() {
+        let encoder = encoder(8, 2, Truncation::SecondOnly).unwrap();
+        let (mut batch, mut report) = (Batch::new(), TruncationReport::default());
+        encoder.encode_ids(&[10, 11, 12], &[20, 21, 22, 23], &mut batch, &mut report);
+        encoder.encode_ids(&[10], &[20], &mut batch, &mut report);
+        assert_eq!(batch.row(0).0[1..3], [10, 11]);
+        assert_eq!(batch.row(0).0[4..7], [20, 21, 22]);
+        assert_eq!(batch.row(0).1, [0, 0, 0, 0, 1, 1, 1, 1]);
+        let expected = TruncationReport {
+            rows: 2,
+            truncated_rows: 1,
+            truncated_queries: 1,
+            dropped_tokens: 2,
+        };
+        assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn a_broken_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        std::fs::write(&path, "{}").unwrap();
+        let config =
+            PairConfig { max_length: 8, query_max_length: 4, truncation: Truncation::SecondOnly };
+        let error = PairEncoder::open(&path, config).unwrap_err();
+        assert_eq!(error.path(), Some(path.as_path()));
+        assert!(error.to_string().contains("not a tokenizer"), "{error}");
+    }
+}

@@ -1,0 +1,96 @@
+//! A tokenizer's post-processor into the special tokens before, between and after the two texts.
+
+use tokenizers::{Encoding, Token, Tokenizer};
+
+use crate::error::{ErrorKind, Result};
+
+/// Where the two texts of a pair go and which special tokens surround them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Template {
+    before: Vec<Special>,
+    query_type: u32,
+    between: Vec<Special>,
+    document_type: u32,
+    after: Vec<Special>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Special {
+    id: u32,
+    type_id: u32,
+}
+
+// Ids that no vocabulary reaches stand for the two texts while the post-processor is asked.
+const QUERY: u32 = u32::MAX - 1;
+const DOCUMENT: u32 = u32::MAX;
+
+impl Template {
+    /// Asks the post-processor once, with two texts of one token each.
+    ///
+    /// # Errors
+    /// When the query does not come before the document, each exactly once.
+    pub(super) fn probe(tokenizer: &Tokenizer) -> Result<Self> {
+        let text = |id, type_id| {
+            Encoding::from_tokens(vec![Token::new(id, "x".to_owned(), (0, 1))], type_id)
+        };
+        let row = tokenizer
+            .post_process(text(QUERY, 0), Some(text(DOCUMENT, 1)), true)
+            .map_err(|error| ErrorKind::Invalid(format!("the post-processor failed: {error}")))?;
+        let tokens: Vec<Special> = row
+            .get_ids()
+            .iter()
+            .zip(row.get_type_ids())
+            .map(|(&id, &type_id)| Special { id, type_id })
+            .collect();
+        let places = |id| -> Vec<usize> {
+            (0..tokens.len()).filter(|&place| tokens[place].id == id).collect()
+        };
+        match (places(QUERY).as_slice(), places(DOCUMENT).as_slice()) {
+            (&[query], &[document]) if query < document => Ok(Self {
+                before: tokens[..query].to_vec(),
+                query_type: tokens[query].type_id,
+                between: tokens[query + 1..document].to_vec(),
+                document_type: tokens[document].type_id,
+                after: tokens[document + 1..].to_vec(),
+            }),
+            (queries, documents) => Err(ErrorKind::Invalid(format!(
+                "expected a post-processor that puts the first text once before the second, found the first {} times and the second {} times",
+                queries.len(),
+                documents.len(),
+            ))
+            .into()),
+        }
+    }
+
+    /// How many special tokens a pair has.
+    pub(super) fn n_specials(&self) -> usize {
+        self.before.len() + self.between.len() + self.after.len()
+    }
+
+    /// The ids of the special tokens, in their order.
+    pub(super) fn special_ids(&self) -> impl Iterator<Item = u32> {
+        self.before.iter().chain(&self.between).chain(&self.after).map(|special| special.id)
+    }
+
+    /// Appends the whole row of a pair.
+    pub(super) fn write(
+        &self,
+        query: &[u32],
+        document: &[u32],
+        ids: &mut Vec<u32>,
+        type_ids: &mut Vec<u32>,
+    ) {
+        extend(&self.before, ids, type_ids);
+        ids.extend_from_slice(query);
+        type_ids.extend(std::iter::repeat_n(self.query_type, query.len()));
+        extend(&self.between, ids, type_ids);
+        ids.extend_from_slice(document);
+        type_ids.extend(std::iter::repeat_n(self.document_type, document.len()));
+        extend(&self.after, ids, type_ids);
+    }
+}
+
+fn extend(specials: &[Special], ids: &mut Vec<u32>, type_ids: &mut Vec<u32>) {
+    ids.extend(specials.iter().map(|special| special.id));
+    type_ids.extend(specials.iter().map(|special| special.type_id));
+}

@@ -1,0 +1,208 @@
+//! Encoded pairs against Hugging Face's: the fixtures of real architectures, and the library on random texts.
+
+use proptest::prelude::*;
+use tamis_data::vocabulary::{VocabularyConfig, train};
+use tamis_data::{Batch, PairConfig, PairEncoder, Truncation, TruncationReport};
+use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
+
+const WORDS: [&str; 12] = [
+    "alpha", "beta", "gamma", "alphabet", "betas", "a", "gam", "?", "[SEP]", "delta", "ömega", "12",
+];
+
+fn tokenizer() -> Tokenizer {
+    let texts = ["alpha beta gamma alphabet betas", "a gam ? alpha beta gamma", "alpha 12 beta"];
+    train(texts.into_iter(), &VocabularyConfig { size: 80, ..VocabularyConfig::default() }).unwrap()
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(&WORDS[..]), 0..30).prop_map(|words| words.join(" "))
+}
+
+/// What the library itself makes of the pair; `None` where it refuses.
+fn oracle(
+    query: &str,
+    document: &str,
+    max_length: usize,
+    strategy: TruncationStrategy,
+) -> Option<(Vec<u32>, Vec<u32>)> {
+    let mut tokenizer = tokenizer();
+    let params =
+        TruncationParams { max_length, strategy, stride: 0, direction: TruncationDirection::Right };
+    tokenizer.with_truncation(Some(params)).unwrap();
+    let row = tokenizer.encode((query, document), true).ok()?;
+    Some((row.get_ids().to_vec(), row.get_type_ids().to_vec()))
+}
+
+fn encode(
+    encoder: &PairEncoder,
+    query: &str,
+    document: &str,
+) -> (Vec<u32>, Vec<u32>, TruncationReport) {
+    let (mut batch, mut report) = (Batch::new(), TruncationReport::default());
+    encoder.encode(query, document, &mut batch, &mut report).unwrap();
+    let (ids, type_ids) = batch.row(0);
+    (ids.to_vec(), type_ids.to_vec(), report)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn second_only_equals_the_library_wherever_it_does_not_refuse(
+        query in text(), document in text(), max_length in 6usize..40,
+    ) {
+        let config = PairConfig {
+            max_length,
+            query_max_length: max_length - 4,
+            truncation: Truncation::SecondOnly,
+        };
+        let encoder = PairEncoder::new(tokenizer(), config).unwrap();
+        let (ids, type_ids, report) = encode(&encoder, &query, &document);
+        prop_assert!(ids.len() <= max_length);
+        let n_query = encoder.tokenize(&query).unwrap().len();
+        let n_document = encoder.tokenize(&document).unwrap().len();
+        prop_assert_eq!(report.dropped_tokens as usize, n_query + n_document + 3 - ids.len());
+        prop_assert_eq!(report.truncated_queries == 1, n_query > max_length - 4);
+        match oracle(&query, &document, max_length, TruncationStrategy::OnlySecond) {
+            // A query that fills the row entirely is the library's only accepted pair that is cut here.
+            Some(expected) if n_query <= max_length - 4 => prop_assert_eq!((ids, type_ids), expected),
+            Some(_) => prop_assert_eq!(n_document + n_query + 3, max_length),
+            None => prop_assert_eq!(report.truncated_queries, 1),
+        }
+    }
+
+    #[test]
+    fn longest_first_equals_the_library(
+        query in text(), document in text(), max_length in 5usize..40,
+    ) {
+        let config = PairConfig {
+            max_length,
+            query_max_length: usize::MAX,
+            truncation: Truncation::LongestFirst,
+        };
+        let encoder = PairEncoder::new(tokenizer(), config).unwrap();
+        let (ids, type_ids, _) = encode(&encoder, &query, &document);
+        let expected = oracle(&query, &document, max_length, TruncationStrategy::LongestFirst);
+        prop_assert_eq!(Some((ids, type_ids)), expected);
+    }
+}
+
+#[test]
+fn many_texts_are_tokenized_in_their_order() {
+    let config =
+        PairConfig { max_length: 16, query_max_length: 8, truncation: Truncation::SecondOnly };
+    let encoder = PairEncoder::new(tokenizer(), config).unwrap();
+    let texts: Vec<String> = (0..500).map(|i| WORDS[i % WORDS.len()].repeat(i % 5)).collect();
+    let one_by_one: Vec<_> = texts.iter().map(|text| encoder.tokenize(text).unwrap()).collect();
+    assert_eq!(encoder.tokenize_many(&texts).unwrap(), one_by_one);
+}
+
+#[test]
+fn without_a_post_processor_the_texts_follow_each_other() {
+    let mut tokenizer = tokenizer();
+    tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+    let expected = tokenizer.encode(("alpha beta", "gamma"), true).unwrap();
+    let config =
+        PairConfig { max_length: 16, query_max_length: 8, truncation: Truncation::SecondOnly };
+    let encoder = PairEncoder::new(tokenizer, config).unwrap();
+    assert_eq!(encoder.n_specials(), 0);
+    let (ids, type_ids, _) = encode(&encoder, "alpha beta", "gamma");
+    assert_eq!(ids, expected.get_ids());
+    assert_eq!(type_ids, expected.get_type_ids());
+}
+
+#[test]
+fn truncation_and_padding_of_the_file_are_switched_off() {
+    let mut tokenizer = tokenizer();
+    tokenizer.with_padding(Some(tokenizers::PaddingParams {
+        strategy: tokenizers::PaddingStrategy::Fixed(20),
+        pad_id: 4,
+        ..tokenizers::PaddingParams::default()
+    }));
+    tokenizer
+        .with_truncation(Some(TruncationParams { max_length: 4, ..TruncationParams::default() }))
+        .unwrap();
+    let config =
+        PairConfig { max_length: 16, query_max_length: 8, truncation: Truncation::SecondOnly };
+    let encoder = PairEncoder::new(tokenizer, config).unwrap();
+    assert_eq!(encoder.tokenize("alpha beta gamma alpha beta gamma").unwrap().len(), 6);
+    assert_eq!(encoder.pad_id(), 4);
+}
+
+mod with_fixtures {
+    use std::path::PathBuf;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn models() -> PathBuf {
+        let fixtures = std::env::var_os("TAMIS_FIXTURES")
+            .expect("TAMIS_FIXTURES must name the folder of the golden fixtures");
+        PathBuf::from(fixtures).join("models")
+    }
+
+    fn row(batch: &Value, name: &str, row_idx: usize) -> Option<Vec<u32>> {
+        let values = batch.get(name)?[row_idx].as_array().unwrap();
+        Some(values.iter().map(|value| value.as_u64().unwrap() as u32).collect())
+    }
+
+    /// The real part of a padded row, on whichever side the padding is.
+    fn unpadded(values: &[u32], mask: &[u32]) -> Vec<u32> {
+        values.iter().zip(mask).filter(|(_, real)| **real == 1).map(|(value, _)| *value).collect()
+    }
+
+    #[test]
+    fn token_ids_of_every_sequence_classifier_are_identical() {
+        let mut checked = Vec::new();
+        for entry in std::fs::read_dir(models()).unwrap() {
+            let folder = entry.unwrap().path();
+            let Ok(bytes) = std::fs::read(folder.join("expected.json")) else { continue };
+            let expected: Value = serde_json::from_slice(&bytes).unwrap();
+            let kind = expected["kind"].as_str().unwrap();
+            if kind != "encoder_seqcls" && kind != "decoder_seqcls" {
+                continue;
+            }
+            let call = &expected["tokenizer_call"];
+            let truncation = match call["truncation"].as_str().unwrap() {
+                "only_second" => Truncation::SecondOnly,
+                "longest_first" => Truncation::LongestFirst,
+                other => panic!("{}: truncation `{other}`", folder.display()),
+            };
+            let max_length = call["max_length"].as_u64().unwrap() as usize;
+            let config = PairConfig { max_length, query_max_length: max_length / 2, truncation };
+            let encoder = PairEncoder::open(&folder.join("tokenizer.json"), config).unwrap();
+
+            let config: Value =
+                serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap())
+                    .unwrap();
+            encoder.check_vocabulary(config["vocab_size"].as_u64().unwrap() as usize).unwrap();
+
+            let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+            let (mut batch, mut report) = (Batch::new(), TruncationReport::default());
+            let pairs = expected["pairs"].as_array().unwrap();
+            for (i, pair) in pairs.iter().enumerate() {
+                let text = |field: &str| pair[field].as_str().unwrap();
+                encoder.encode(text("query"), text("passage"), &mut batch, &mut report).unwrap();
+                let (ids, type_ids) = batch.row(i);
+                let mask = row(&expected["batch"], "attention_mask", i).unwrap();
+                let expected_ids = row(&expected["batch"], "input_ids", i).unwrap();
+                assert_eq!(ids, unpadded(&expected_ids, &mask), "{name}, pair {i}");
+                if let Some(expected_types) = row(&expected["batch"], "token_type_ids", i) {
+                    assert_eq!(type_ids, unpadded(&expected_types, &mask), "{name}, pair {i}");
+                }
+            }
+            if pairs.iter().all(|pair| pair["truncated"].is_boolean()) {
+                let cut = pairs.iter().filter(|pair| pair["truncated"] == true).count();
+                assert_eq!(report.truncated_rows as usize, cut, "{name}");
+            }
+            assert_eq!(report.truncated_queries, 0, "{name}");
+            checked.push(name);
+        }
+        for name in
+            ["bert", "roberta", "xlm_roberta", "electra", "deberta_v3", "distilbert", "modernbert"]
+        {
+            assert!(checked.iter().any(|checked| checked == name), "{name} is not in {checked:?}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Checkpoints come back as they were saved, and wrong ones are refused by name.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use burn::tensor::Device;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use tamis_data::TextGroup;
+use tamis_model::{Reranker, checkpoint};
+
+use crate::tiny_checkpoint;
+
+const FILE: &str = "model.safetensors";
+
+fn scores(directory: &Path) -> Vec<Vec<f32>> {
+    let reranker = Reranker::open(directory, &Device::flex()).unwrap();
+    let group = |query| TextGroup { query, documents: vec!["fever cold", "", "sun sun rain alpha"] };
+    reranker.score(&[group("alpha fever"), group("sun")]).unwrap().0
+}
+
+type Tensors = HashMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+/// Rewrites the weight file after a change to its tensors.
+fn rewrite(directory: &Path, change: impl Fn(&mut Tensors)) {
+    let path = directory.join(FILE);
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Tensors = file
+        .tensors()
+        .into_iter()
+        .map(|(name, t)| (name, (t.dtype(), t.shape().to_vec(), t.data().to_vec())))
+        .collect();
+    change(&mut tensors);
+    let views = tensors.iter().map(|(name, (dtype, shape, data))| {
+        (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+}
+
+/// The error of loading a checkpoint after a change to its tensors, without the file's path.
+fn refusal(change: impl Fn(&mut Tensors)) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    tiny_checkpoint(&place);
+    rewrite(&place, change);
+    let error = checkpoint::load(&place, None, &Device::flex()).unwrap_err().to_string();
+    error.replace(&format!("{}: ", place.join(FILE).display()), "")
+}
+
+#[test]
+fn saving_again_changes_no_byte_and_no_score() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = (directory.path().join("first"), directory.path().join("second"));
+    tiny_checkpoint(&first);
+    let loaded = checkpoint::load(&first, None, &Device::flex()).unwrap();
+    let settings = tamis_model::Settings::read(&first, &loaded.config).unwrap();
+    let contents = checkpoint::Contents {
+        model: &loaded.model,
+        config: &loaded.config,
+        settings: &settings,
+        tokenizer: &first,
+    };
+    checkpoint::save(contents, &second).unwrap();
+    // Onto an existing checkpoint too.
+    checkpoint::save(contents, &second).unwrap();
+    for name in ["config.json", "tokenizer.json", "tamis.json"] {
+        let read = |place: &Path| std::fs::read(place.join(name)).unwrap();
+        assert_eq!(read(&first), read(&second), "{name}");
+    }
+    let weights = |place: &Path| {
+        let bytes = std::fs::read(place.join(FILE)).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let mut all: Vec<(String, Vec<u8>)> =
+            file.tensors().into_iter().map(|(name, t)| (name, t.data().to_vec())).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(weights(&first), weights(&second));
+    assert_eq!(scores(&first), scores(&second));
+    let left = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 2, "nothing temporary is left behind");
+}
+
+#[test]
+fn scores_do_not_depend_on_who_shares_the_batch() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    tiny_checkpoint(&place);
+    let reranker = Reranker::open(&place, &Device::flex()).unwrap();
+    let documents = ["fever cold", "sun", "rain rain rain rain rain", "delta"];
+    let group = TextGroup { query: "alpha", documents: documents.to_vec() };
+    let together = reranker.score(&[group]).unwrap().0.concat();
+    for (document, expected) in documents.iter().zip(together) {
+        let alone = TextGroup { query: "alpha", documents: vec![document] };
+        let score = reranker.score(&[alone]).unwrap().0[0][0];
+        assert!((score - expected).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn half_precision_on_disk_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    tiny_checkpoint(&place);
+    let full = scores(&place).concat();
+    rewrite(&place, |tensors| {
+        for (dtype, _, data) in tensors.values_mut() {
+            let (chunks, _) = data.as_chunks::<4>();
+            let halves = chunks.iter().map(|&b| half::bf16::from_f32(f32::from_le_bytes(b)));
+            *data = halves.flat_map(half::bf16::to_le_bytes).collect();
+            *dtype = Dtype::BF16;
+        }
+    });
+    for (half, full) in scores(&place).concat().into_iter().zip(full) {
+        assert!((half - full).abs() < 2e-2, "{half} against {full}");
+    }
+}
+
+#[test]
+fn a_missing_an_unused_and_a_misshapen_tensor_are_named() {
+    let missing = refusal(|tensors| {
+        tensors.remove("bert.encoder.layer.1.attention.self.key.bias");
+    });
+    assert_eq!(missing, "the checkpoint lacks bert.encoder.layer.1.attention.self.key.bias");
+    let unused = refusal(|tensors| {
+        tensors.insert("extra.weight".into(), (Dtype::F32, vec![1], vec![0; 4]));
+    });
+    assert_eq!(unused, "the checkpoint has unused extra.weight");
+    let misshapen = refusal(|tensors| {
+        tensors.insert("classifier.bias".into(), (Dtype::F32, vec![2], vec![0; 8]));
+    });
+    assert_eq!(
+        misshapen,
+        "the checkpoint has misshapen classifier.bias: found [2], expected [1]"
+    );
+    let integers = refusal(|tensors| {
+        tensors.insert("classifier.bias".into(), (Dtype::I32, vec![1], vec![0; 4]));
+    });
+    assert_eq!(integers, "tensor `classifier.bias`: expected F32, F16 or BF16, found I32");
+}
+
+#[test]
+fn a_bare_encoder_needs_a_new_head_to_be_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    tiny_checkpoint(&place);
+    rewrite(&place, |tensors| {
+        tensors.retain(|name, _| !name.starts_with("classifier"));
+        *tensors = tensors
+            .drain()
+            .map(|(name, tensor)| (name.replace("bert.", ""), tensor))
+            .collect();
+    });
+    let device = Device::flex();
+    let error = checkpoint::load(&place, None, &device).unwrap_err().to_string();
+    assert!(error.ends_with("lacks classifier.weight, classifier.bias"), "{error}");
+    let head = |seed| checkpoint::load(&place, Some(checkpoint::NewHead { seed }), &device).unwrap();
+    assert_eq!(head(1).drawn, ["classifier.weight", "classifier.bias"]);
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    tiny_checkpoint(&place);
+    let path = place.join(FILE);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 10]).unwrap();
+    let device = Device::flex();
+    let error = checkpoint::load(&place, None, &device).unwrap_err().to_string();
+    assert!(error.contains(FILE), "{error}");
+    std::fs::write(&path, bytes).unwrap();
+
+    std::fs::write(place.join("tamis.json"), r#"{"max_length": 9, "colour": 1}"#).unwrap();
+    let error = Reranker::open(&place, &device).unwrap_err().to_string();
+    assert!(error.contains("tamis.json: unknown field `colour`"), "{error}");
+    std::fs::remove_file(place.join("tamis.json")).unwrap();
+
+    std::fs::write(place.join("config.json"), r#"{"model_type": "t5"}"#).unwrap();
+    let error = Reranker::open(&place, &device).unwrap_err().to_string();
+    assert!(error.ends_with("model_type: expected `bert`, found `t5`"), "{error}");
+}
+
+#[test]
+fn a_tokenizer_that_does_not_fit_the_vocabulary_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    tiny_checkpoint(&place);
+    let path = place.join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let n = config["vocab_size"].as_u64().unwrap() - 1;
+    config["vocab_size"] = n.into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    let weights = "bert.embeddings.word_embeddings.weight";
+    rewrite(&place, |tensors| {
+        let (_, shape, data) = tensors.get_mut(weights).unwrap();
+        shape[0] -= 1;
+        data.truncate(shape[0] * shape[1] * 4);
+    });
+    let error = Reranker::open(&place, &Device::flex()).unwrap_err().to_string();
+    assert!(error.contains(&n.to_string()), "{error}");
+}
