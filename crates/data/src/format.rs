@@ -69,7 +69,8 @@ impl Layout {
 }
 
 /// Parses a line of a text file; a blank line is `None`.
-pub(crate) type ParseRow = for<'a> fn(&'a str) -> std::result::Result<Option<TextRow<'a>>, ErrorKind>;
+pub(crate) type ParseRow =
+    for<'a> fn(&'a str) -> std::result::Result<Option<TextRow<'a>>, ErrorKind>;
 
 /// Reads documents one by one: `take` gets id and text, title and text joined by a space. Ids are
 /// checked, but not that each comes once; empty texts are handed over.
@@ -83,7 +84,8 @@ pub fn read_documents(
     read_rows(path, beir::document, msmarco::document, take)
 }
 
-fn read_rows(
+/// Reads rows of texts with the parser for the file's layout.
+pub(crate) fn read_rows(
     path: &Path,
     json: ParseRow,
     tsv: ParseRow,
@@ -172,18 +174,62 @@ pub fn read_qrels(path: &Path) -> Result<Qrels> {
     }
 }
 
+/// Reads judgements one by one; that a pair comes once is not checked.
+pub(crate) fn read_judgements(
+    path: &Path,
+    mut take: impl FnMut(&str, &str, i32) -> std::result::Result<(), ErrorKind>,
+) -> Result<()> {
+    let is_beir = first_line(path)?.is_some_and(|line| beir::is_header(&line));
+    let mut header = false;
+    Lines::open(path)?.for_each(|line| {
+        let found =
+            if is_beir { beir::judgement(line, &mut header)? } else { trec::judgement(line)? };
+        found.map_or(Ok(()), |(query, document, relevance)| take(query, document, relevance))
+    })
+}
+
 /// Reads a run: Parquet by name, MS MARCO's when the first line has three columns, TREC's otherwise.
 ///
 /// # Errors
 /// As [`parquet::read_run`], [`msmarco::read_run`] and [`trec::read_run`].
 pub fn read_run(path: &Path) -> Result<Run> {
+    match run_layout(path)? {
+        RunLayout::Parquet => parquet::read_run(path),
+        RunLayout::MsMarco => msmarco::read_run(path),
+        RunLayout::Trec => trec::read_run(path),
+    }
+}
+
+/// Reads the candidates of a run one by one; that a document comes once is not checked.
+pub(crate) fn read_candidates(
+    path: &Path,
+    mut take: impl FnMut(&str, &str, f64) -> std::result::Result<(), ErrorKind>,
+) -> Result<()> {
+    match run_layout(path)? {
+        RunLayout::Parquet => parquet::read_candidates(path, |q, d, score, _| take(q, d, score)),
+        RunLayout::MsMarco => Lines::open(path)?.for_each(|line| {
+            msmarco::candidate(line)?.map_or(Ok(()), |(q, d, score)| take(q, d, score))
+        }),
+        RunLayout::Trec => Lines::open(path)?.for_each(|line| {
+            trec::candidate(line)?.map_or(Ok(()), |(q, d, score, _)| take(q, d, score))
+        }),
+    }
+}
+
+enum RunLayout {
+    Parquet,
+    MsMarco,
+    Trec,
+}
+
+fn run_layout(path: &Path) -> Result<RunLayout> {
     if path.extension().is_some_and(|extension| extension == "parquet") {
-        return parquet::read_run(path);
+        return Ok(RunLayout::Parquet);
     }
-    match first_line(path)? {
-        Some(line) if line.split_ascii_whitespace().count() == 3 => msmarco::read_run(path),
-        _ => trec::read_run(path),
-    }
+    Ok(match first_line(path)? {
+        Some(line) if line.split_ascii_whitespace().count() == 3 => RunLayout::MsMarco,
+        _ => RunLayout::Trec,
+    })
 }
 
 /// Reads grouped text: Parquet by name, JSON lines otherwise.

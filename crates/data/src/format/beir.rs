@@ -8,10 +8,9 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 
-use super::lines::Lines;
 use super::text_row::TextRow;
 use super::trec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::qrels::Qrels;
 
 /// The first line of a qrels file.
@@ -83,39 +82,40 @@ pub fn write_query(id: &str, text: &str, out: &mut dyn Write) -> std::io::Result
 /// When the header is missing, a line has other than three columns, a relevance is not an integer,
 /// or a pair comes twice.
 pub fn read_qrels(path: &Path) -> Result<Qrels> {
-    let mut qrels = Qrels::new();
     let mut header = false;
-    Lines::open(path)?.for_each(|line| {
-        if line.trim_ascii().is_empty() {
-            return Ok(());
-        }
-        let mut columns = line.split('\t');
-        let mut column = || columns.next();
-        let (Some(query), Some(document), Some(relevance), None) =
-            (column(), column(), column(), column())
-        else {
-            return Err(ErrorKind::Columns {
-                expected: "3 columns (query-id, corpus-id, score) with tabs between",
-                found: line.split('\t').count(),
-            });
-        };
-        if header {
-            return trec::judgement(&mut qrels, query, document, relevance.trim_ascii_end());
-        }
-        header = true;
-        if is_header(line) {
-            return Ok(());
-        }
-        Err(ErrorKind::Value {
-            field: "first line",
-            expected: "the header `query-id corpus-id score`",
-            found: line.replace('\t', " "),
-        })
-    })?;
-    if qrels.n_queries() == 0 {
-        return Err(Error::file(path, ErrorKind::Empty));
+    trec::collect_qrels(path, |line| judgement(line, &mut header))
+}
+
+/// Parses a line of a qrels file; `header` tells whether its first line was seen.
+pub(crate) fn judgement<'a>(
+    line: &'a str,
+    header: &mut bool,
+) -> std::result::Result<trec::Judgement<'a>, ErrorKind> {
+    if line.trim_ascii().is_empty() {
+        return Ok(None);
     }
-    Ok(qrels)
+    if !std::mem::replace(header, true) {
+        return if is_header(line) {
+            Ok(None)
+        } else {
+            Err(ErrorKind::Value {
+                field: "first line",
+                expected: "the header `query-id corpus-id score`",
+                found: line.replace('\t', " "),
+            })
+        };
+    }
+    let mut columns = line.split('\t');
+    let mut column = || columns.next();
+    match (column(), column(), column(), column()) {
+        (Some(query), Some(document), Some(relevance), None) => {
+            Ok(Some((query, document, trec::parse_relevance(relevance.trim_ascii_end())?)))
+        }
+        _ => Err(ErrorKind::Columns {
+            expected: "3 columns (query-id, corpus-id, score) with tabs between",
+            found: line.split('\t').count(),
+        }),
+    }
 }
 
 /// Whether a qrels file that starts with this line is BEIR's: three columns, the last not a number.

@@ -191,7 +191,8 @@ mod tests {
     fn blocks_hold_every_line_once_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lines.txt");
-        let lines: Vec<String> = (0..400_000).map(|i| format!("{i} {}", "x".repeat(i % 40))).collect();
+        let lines: Vec<String> =
+            (0..400_000).map(|i| format!("{i} {}", "x".repeat(i % 40))).collect();
         std::fs::write(&path, lines.join("\n")).unwrap();
         let mut blocks = Blocks::open(&path).unwrap();
         let mut found = Vec::new();

@@ -148,9 +148,10 @@ pub fn read_groups(
         let step = parsed.and_then(|parsed| match (parsed, &mut pending) {
             (Parsed::Candidate(line), Some(group)) if group.query == line.query => {
                 group.positives.extend(line.positives);
-                group.positive_scores.get_or_insert_default().extend(
-                    line.positive_scores.unwrap_or_default(),
-                );
+                group
+                    .positive_scores
+                    .get_or_insert_default()
+                    .extend(line.positive_scores.unwrap_or_default());
                 Ok(())
             }
             (Parsed::Candidate(line), pending) => match pending.replace(line) {

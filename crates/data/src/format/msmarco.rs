@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::lines::Lines;
-use super::run_builder::{self, RunBuilder};
+use super::run_builder::{RunBuilder, duplicate};
 use super::text_row::TextRow;
 use super::trec::is_comment;
 use crate::error::{Error, ErrorKind, Result};
@@ -139,42 +139,38 @@ fn field<'a>(id: &str, text: &'a str) -> io::Result<&'a str> {
 /// twice for one query.
 pub fn read_run(path: &Path) -> Result<Run> {
     let mut builder = RunBuilder::default();
-    let mut any = false;
-    Lines::open(path)?.for_each(|line| {
-        if is_comment(line) {
-            return Ok(());
-        }
-        let mut columns = line.split_ascii_whitespace();
-        let mut column = || columns.next();
-        let (Some(query), Some(document), Some(rank), None) =
-            (column(), column(), column(), column())
-        else {
-            return Err(ErrorKind::Columns {
-                expected: "3 columns (query, document, rank)",
-                found: line.split_ascii_whitespace().count(),
-            });
-        };
-        let rank = rank.parse::<u32>().ok().filter(|&rank| rank > 0).ok_or_else(|| {
-            ErrorKind::Value {
-                field: "rank",
-                expected: "an integer from 1",
-                found: rank.to_owned(),
-            }
-        })?;
-        any = true;
-        builder.push(query, document, -f64::from(rank))
+    Lines::open(path)?.for_each(|line| match candidate(line)? {
+        Some((query, document, score)) => builder.push(query, document, score),
+        None => Ok(()),
     })?;
-    if !any {
-        return Err(Error::file(path, ErrorKind::Empty));
+    let run = builder.finish(TAG).map_err(|(query, document)| {
+        duplicate(path, &query, &document, |line| Ok(candidate(line)?.map(|c| (c.0, c.1))))
+    })?;
+    if run.n_queries() == 0 { Err(Error::file(path, ErrorKind::Empty)) } else { Ok(run) }
+}
+
+/// Parses a line of a run into query, document and score; `None` for a line that says nothing.
+pub(crate) fn candidate(line: &str) -> std::result::Result<Option<(&str, &str, f64)>, ErrorKind> {
+    if is_comment(line) {
+        return Ok(None);
     }
-    builder.finish(TAG).map_err(|(query, document)| {
-        let is_it = |line: &str| {
-            let mut columns = line.split_ascii_whitespace();
-            let row = (columns.next(), columns.next());
-            !is_comment(line) && row == (Some(query.as_str()), Some(document.as_str()))
-        };
-        run_builder::duplicate(path, &query, &document, is_it)
-    })
+    let mut columns = line.split_ascii_whitespace();
+    let mut column = || columns.next();
+    let (Some(query), Some(document), Some(rank), None) = (column(), column(), column(), column())
+    else {
+        return Err(ErrorKind::Columns {
+            expected: "3 columns (query, document, rank)",
+            found: line.split_ascii_whitespace().count(),
+        });
+    };
+    match rank.parse::<u32>() {
+        Ok(value) if value > 0 => Ok(Some((query, document, -f64::from(value)))),
+        _ => Err(ErrorKind::Value {
+            field: "rank",
+            expected: "an integer from 1",
+            found: rank.to_owned(),
+        }),
+    }
 }
 
 /// Writes a run in canonical order as `query, document, rank` lines, ranks from 1.

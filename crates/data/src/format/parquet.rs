@@ -154,30 +154,42 @@ pub fn write_groups<'a>(
 /// When a column is missing or has another type, a score is NaN, or a document comes twice for one
 /// query.
 pub fn read_run(path: &Path) -> Result<Run> {
-    let mut tag: Option<String> = None;
+    let mut first_tag: Option<String> = None;
     let mut builder = RunBuilder::default();
+    read_candidates(path, |query, document, score, tag| {
+        if let (None, Some(tag)) = (&first_tag, tag) {
+            first_tag = Some(tag.to_owned());
+        }
+        builder.push(query, document, score)
+    })?;
+    let tag = first_tag.as_deref().unwrap_or("parquet");
+    let run = builder.finish(tag).map_err(|(query, document)| {
+        let id = format!("{document} of query {query}");
+        Error::file(path, ErrorKind::Duplicate { what: "document", id })
+    })?;
+    if run.n_queries() == 0 { Err(Error::file(path, ErrorKind::Empty)) } else { Ok(run) }
+}
+
+/// Reads the rows of a run: query, document, score and tag.
+pub(crate) fn read_candidates(
+    path: &Path,
+    mut take: impl FnMut(&str, &str, f64, Option<&str>) -> std::result::Result<(), ErrorKind>,
+) -> Result<()> {
     for_each_batch(path, |batch| {
         let queries = Strings::of(batch, &["query", "query_id", "q_id", "qid"])?;
         let documents = Strings::of(batch, &["document", "doc_id", "docid", "docno", "pid"])?;
         let scores = Numbers::of(batch, "score")?;
         let tags = Strings::optional(batch, &["tag"])?;
         for i in 0..batch.num_rows() {
-            if let (None, Some(tags)) = (&tag, &tags) {
-                tag = Some(tags.get(i)?.into_owned());
-            }
             let (document, score) = (documents.get(i)?, scores.get(i)?);
             if score.is_nan() {
                 return Err(ErrorKind::NotANumber { document: document.into_owned() });
             }
-            builder.push(&queries.get(i)?, &document, score)?;
+            let tag = tags.as_ref().map(|tags| tags.get(i)).transpose()?;
+            take(&queries.get(i)?, &document, score, tag.as_deref())?;
         }
         Ok(())
-    })?;
-    let run = builder.finish(tag.as_deref().unwrap_or("parquet")).map_err(|(query, document)| {
-        let id = format!("{document} of query {query}");
-        Error::file(path, ErrorKind::Duplicate { what: "document", id })
-    })?;
-    if run.n_queries() == 0 { Err(Error::file(path, ErrorKind::Empty)) } else { Ok(run) }
+    })
 }
 
 /// Writes a run in canonical order: `query`, `document`, `rank`, `score`, `tag`.
@@ -241,7 +253,11 @@ fn writer<'a>(schema: SchemaRef, out: &'a mut (dyn Write + Send)) -> std::io::Re
     ArrowWriter::try_new(out, schema, Some(properties)).map_err(std::io::Error::other)
 }
 
-fn write_batch(out: &mut Writer<'_>, schema: &SchemaRef, columns: Vec<ArrayRef>) -> std::io::Result<()> {
+fn write_batch(
+    out: &mut Writer<'_>,
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+) -> std::io::Result<()> {
     let batch = RecordBatch::try_new(schema.clone(), columns).map_err(std::io::Error::other)?;
     out.write(&batch).map_err(std::io::Error::other)
 }

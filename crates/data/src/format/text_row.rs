@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use crate::error::ErrorKind;
 use crate::id::{self, IdError};
 
 /// An id with a title, which may be empty, and a text.
@@ -27,13 +26,5 @@ impl TextRow<'_> {
     /// Refuses ids that would break the columns of other files.
     pub(crate) fn check_id(&self) -> Result<(), IdError> {
         id::check(&self.id)
-    }
-
-    /// Refuses a row without text.
-    pub(crate) fn check_text(&self, what: &'static str) -> Result<(), ErrorKind> {
-        if self.is_blank() {
-            return Err(ErrorKind::EmptyText { what, id: self.id.clone().into_owned() });
-        }
-        Ok(())
     }
 }
