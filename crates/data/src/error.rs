@@ -75,10 +75,12 @@ pub enum ErrorKind {
         /// The document with that score.
         document: String,
     },
-    /// A document without text.
-    #[error("document `{id}` is empty")]
+    /// A query or document without text.
+    #[error("{what} `{id}` is empty")]
     EmptyText {
-        /// The document's id.
+        /// `query` or `document`.
+        what: &'static str,
+        /// Its id.
         id: String,
     },
     /// A file that should be Arrow IPC and is not, or not whole.

@@ -17,6 +17,17 @@ pub enum IdError {
     WhiteSpace(String),
 }
 
+/// Refuses what cannot be an identifier.
+pub(crate) fn check(text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        Err(IdError::Empty)
+    } else if text.contains(char::is_whitespace) {
+        Err(IdError::WhiteSpace(text.to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -29,13 +40,8 @@ macro_rules! id {
             /// # Errors
             /// When `text` is empty or contains white space.
             pub fn new(text: &str) -> Result<Self, IdError> {
-                if text.is_empty() {
-                    Err(IdError::Empty)
-                } else if text.contains(char::is_whitespace) {
-                    Err(IdError::WhiteSpace(text.to_owned()))
-                } else {
-                    Ok(Self(Arc::from(text)))
-                }
+                check(text)?;
+                Ok(Self(Arc::from(text)))
             }
 
             /// The identifier as it stands in the file.

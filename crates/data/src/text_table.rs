@@ -58,8 +58,7 @@ impl TextTable {
     }
 
     pub(crate) fn id(&self, row: u32) -> &str {
-        let (columns, i) = self.texts.locate(row as usize);
-        utf8(columns.ids.value(i))
+        id_of(&self.texts, row)
     }
 
     pub(crate) fn text(&self, row: u32) -> &str {
@@ -76,6 +75,12 @@ impl TextTable {
         self.texts.check()?;
         self.ids.check()
     }
+}
+
+/// The id at a row of an open file.
+pub(crate) fn id_of(texts: &ArrowFile<TextColumns>, row: u32) -> &str {
+    let (columns, i) = texts.locate(row as usize);
+    utf8(columns.ids.value(i))
 }
 
 /// Only text is ever written, so anything else means that the file was damaged afterwards.
@@ -102,11 +107,6 @@ impl TextColumn {
             self.bytes.extend_from_slice(part.as_bytes());
         }
         self.ends.push(self.bytes.len());
-    }
-
-    pub(crate) fn get(&self, i: usize) -> &str {
-        let start = if i == 0 { 0 } else { self.ends[i - 1] };
-        std::str::from_utf8(&self.bytes[start..self.ends[i]]).expect("only whole texts are pushed")
     }
 
     fn append(&mut self, other: &Self, rows: std::ops::Range<usize>) {

@@ -23,13 +23,7 @@ impl Lines {
     /// When the file cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::file(path, error))?;
-        let raw: Box<dyn Read + Send> = match path.extension().and_then(|e| e.to_str()) {
-            Some("gz") => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, file))),
-            Some("zst") => {
-                Box::new(zstd::Decoder::new(file).map_err(|error| Error::file(path, error))?)
-            }
-            _ => Box::new(file),
-        };
+        let raw = decompress(path, file).map_err(|error| Error::file(path, error))?;
         Ok(Self::new(path, raw))
     }
 
@@ -103,4 +97,16 @@ impl Lines {
     pub fn error(&self, kind: impl Into<ErrorKind>) -> Error {
         Error::line(&self.path, self.number, kind)
     }
+}
+
+/// The text in a file: its name tells whether it is compressed.
+pub(crate) fn decompress(
+    path: &Path,
+    raw: impl Read + Send + 'static,
+) -> std::io::Result<Box<dyn Read + Send>> {
+    Ok(match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, raw))),
+        Some("zst") => Box::new(zstd::Decoder::new(raw)?),
+        _ => Box::new(raw),
+    })
 }

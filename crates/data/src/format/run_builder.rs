@@ -60,19 +60,23 @@ impl RunBuilder {
     }
 }
 
+/// Finds query and document of a line, as a run's or a qrels file's parser does.
+type Pair<'a> = Result<Option<(&'a str, &'a str)>, ErrorKind>;
+
 /// The error for a document that a query has twice, at its second line. Lines are not kept while
 /// reading: only now is the file read again to find them.
 pub(crate) fn duplicate(
     path: &Path,
     query: &QueryId,
     document: &DocId,
-    is_it: impl Fn(&str) -> bool,
+    parse: impl Fn(&str) -> Pair<'_>,
 ) -> Error {
     let id = format!("{document} of query {query}");
     let mut seen = false;
     let found = Lines::open(path).and_then(|lines| {
         lines.for_each(|line| {
-            if is_it(line) && std::mem::replace(&mut seen, true) {
+            let is_it = parse(line)? == Some((query.as_str(), document.as_str()));
+            if is_it && std::mem::replace(&mut seen, true) {
                 return Err(ErrorKind::Duplicate { what: "document", id: id.clone() });
             }
             Ok(())
