@@ -1,1 +1,16 @@
-//! tamis-eval
+#![doc = include_str!("../README.md")]
+
+mod compare;
+mod error;
+mod evaluate;
+mod measure;
+mod ranking;
+
+pub mod report;
+pub mod statistics;
+
+pub use compare::{CompareConfig, Comparison, MeasureComparison, compare};
+pub use error::{Error, Result};
+pub use evaluate::{Absence, Evaluation, MissingQueries, evaluate};
+pub use measure::{Continuation, Family, Gain, Measure, Summary};
+pub use ranking::Ranking;

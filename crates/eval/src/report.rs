@@ -1,0 +1,3 @@
+//! Evaluations and comparisons into tables and pages that people and programs read.
+
+pub mod terminal;

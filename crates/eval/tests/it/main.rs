@@ -1,0 +1,5 @@
+//! Measures, texts and reports held against files made by other programs.
+
+mod files;
+mod with_data;
+mod with_fixtures;
