@@ -1,2 +1,59 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: Tamis end to end, one file per command.
+
+mod device;
+mod evaluate;
+mod prepare;
+mod progress;
+mod rerank;
+mod test;
+mod tidy;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Gives freed memory back to the next allocation instead of to the system: every activation of a
+/// forward pass is a fresh large block, and with the system's allocator a fresh page fault.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Train, evaluate and serve neural rerankers.
+///
+/// A first stage such as BM25 proposes documents for a query; a reranker reads query and document
+/// together and puts the right ones on top.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::TrainArgs),
+    Prepare(prepare::PrepareArgs),
+    Rerank(rerank::RerankArgs),
+    Eval(evaluate::Args),
+    Test(test::TestArgs),
+    Tidy(tidy::TidyArgs),
+}
+
+fn main() -> ExitCode {
+    let done = ExitCode::SUCCESS;
+    let result = match Arguments::parse().command {
+        Command::Train(args) => train::train(&args),
+        Command::Prepare(args) => prepare::prepare(&args).map(|()| done),
+        Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
+        Command::Eval(args) => evaluate::run(args),
+        Command::Test(args) => test::test(&args),
+        Command::Tidy(args) => tidy::tidy(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            progress::say(&format!("error: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}

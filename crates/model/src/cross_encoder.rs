@@ -31,8 +31,8 @@ impl CrossEncoder {
     /// Returns one logit per row and label: `[rows, labels]`.
     #[must_use]
     pub fn logits(&self, input: &Input, mut seeds: DropoutSeeds) -> Tensor<2> {
-        let hidden = self.encoder.forward(input, &mut seeds);
-        self.head.forward(hidden.select(0, input.first_tokens.clone()), &mut seeds)
+        let first = self.encoder.first_tokens(input, &mut seeds);
+        self.head.forward(first, &mut seeds)
     }
 
     /// Returns the score of every row of a batch, raw, by group.

@@ -32,10 +32,10 @@ impl Encoder {
         bert.hidden_states(input, seeds)
     }
 
-    /// Returns the last hidden states: `[tokens, hidden]`.
+    /// Returns the last hidden state of the first token of every row: `[rows, hidden]`.
     #[must_use]
-    pub fn forward(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+    pub fn first_tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let Self::Bert(bert) = self;
-        bert.forward(input, seeds)
+        bert.first_tokens(input, seeds)
     }
 }

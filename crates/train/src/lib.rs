@@ -1,1 +1,26 @@
-//! tamis-train
+#![doc = include_str!("../README.md")]
+
+mod batches;
+mod dev;
+mod error;
+mod event;
+mod gradients;
+mod learner;
+mod log;
+mod optimizer;
+mod recipe;
+mod run_directory;
+mod schedule;
+mod state;
+mod training;
+
+pub use batches::{Batches, MicroBatch};
+pub use dev::{Dev, DevRecord};
+pub use error::{Error, Result};
+pub use event::{Event, Plan, StepRecord};
+pub use learner::{Learner, NotFinite, Taken};
+pub use optimizer::AdamWRecipe;
+pub use recipe::{DataRecipe, DevRecipe, Init, ModelRecipe, Recipe, TrainRecipe};
+pub use run_directory::RunDirectory;
+pub use schedule::{Schedule, ScheduleKind};
+pub use training::{Outcome, train};

@@ -7,6 +7,7 @@ use std::path::Path as FilePath;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use safetensors::tensor::{Dtype, TensorView};
+use tamis_data::output::OutputFolder;
 
 use super::parameters::{Path, transpose, values};
 use crate::config::Config;
@@ -42,34 +43,10 @@ pub struct Contents<'a> {
 /// # Errors
 /// When a file cannot be read or written.
 pub fn save(contents: Contents<'_>, directory: &FilePath) -> Result<()> {
-    let parent = directory.parent().filter(|p| !p.as_os_str().is_empty());
-    let parent = parent.unwrap_or(FilePath::new("."));
-    fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".checkpoint-")
-        .tempdir_in(parent)
-        .map_err(|error| Error::io(parent, error))?;
-    write(contents, temporary.path())?;
-    sync_all(temporary.path())?;
-    // A directory cannot be renamed over another: the old one steps aside first.
-    let old = parent.join(format!(
-        ".old-{}",
-        directory.file_name().unwrap_or_default().to_string_lossy()
-    ));
-    let replaced = directory.exists();
-    if old.exists() {
-        fs::remove_dir_all(&old).map_err(|error| Error::io(&old, error))?;
-    }
-    if replaced {
-        fs::rename(directory, &old).map_err(|error| Error::io(directory, error))?;
-    }
-    fs::rename(temporary.path(), directory).map_err(|error| Error::io(directory, error))?;
-    // Renamed away: there is nothing left for the guard to remove.
-    let _moved = temporary.keep();
-    if replaced {
-        fs::remove_dir_all(&old).map_err(|error| Error::io(&old, error))?;
-    }
-    Ok(())
+    let folder = OutputFolder::create(directory, true)?;
+    write(contents, folder.path())?;
+    sync_all(folder.path())?;
+    Ok(folder.commit()?)
 }
 
 fn write(contents: Contents<'_>, directory: &FilePath) -> Result<()> {
@@ -104,9 +81,7 @@ fn sync_all(directory: &FilePath) -> Result<()> {
             .and_then(|file| file.sync_all())
             .map_err(|error| Error::io(&path, error))?;
     }
-    File::open(directory)
-        .and_then(|file| file.sync_all())
-        .map_err(|error| Error::io(directory, error))
+    Ok(())
 }
 
 /// Name, shape and little-endian bytes of every tensor, in the order of the module.

@@ -173,11 +173,17 @@ impl Bert {
         states
     }
 
-    /// Returns the last hidden states: `[tokens, hidden]`.
+    /// Returns the last hidden state of the first token of every row: `[rows, hidden]`.
+    ///
+    /// The last layer is only computed where it is read: after its attention, for first tokens alone.
     #[must_use]
-    pub fn forward(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+    pub fn first_tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let first = |x: Tensor<2>| x.select(0, input.first_tokens.clone());
         let embedded = self.embed(input, seeds);
-        self.layers.iter().fold(embedded, |x, layer| layer.forward(x, input, seeds))
+        let Some((last, layers)) = self.layers.split_last() else { return first(embedded) };
+        let x = layers.iter().fold(embedded, |x, layer| layer.forward(x, input, seeds));
+        let context = last.context(x.clone(), input, seeds);
+        last.finish(first(context), first(x), seeds)
     }
 
     fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
@@ -235,9 +241,19 @@ impl BertLayer {
     }
 
     fn forward(&self, x: Tensor<2>, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
-        let qkv = self.qkv.forward(x.clone());
+        let context = self.context(x.clone(), input, seeds);
+        self.finish(context, x, seeds)
+    }
+
+    /// What every token gathers from its row: `[tokens, hidden]`.
+    fn context(&self, x: Tensor<2>, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let qkv = self.qkv.forward(x);
         let dropout = seeds.next(self.attention_dropout);
-        let context = tamis_ops::attention(qkv, &input.rows, self.n_heads, dropout);
+        tamis_ops::attention(qkv, &input.rows, self.n_heads, dropout)
+    }
+
+    /// Everything after attention, token by token: `[tokens, hidden]`, or any rows of it.
+    fn finish(&self, context: Tensor<2>, x: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let attended = self.attention_output.forward(context);
         let x = self.attention_norm.forward_sum(attended, x, seeds.next(self.hidden_dropout));
         let inner = self.activation.forward(self.intermediate.forward(x.clone()));

@@ -3,9 +3,13 @@
 /// `e^x` with a relative error below 2e-7; 0 below -87.3, as close as `f32` gets.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    // Cody and Waite's reduction, x = n ln 2 + r, then a polynomial for e^r (Cephes' expf).
+    // Cody and Waite's reduction, x = n ln 2 + r, then a polynomial for e^r (Cephes' expf). Adding
+    // 1.5 * 2^23 rounds to an integer and leaves it in the low bits: no conversion, which would have
+    // to check for NaN and overflow.
+    const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.3, 88.0);
-    let n = (clamped * std::f32::consts::LOG2_E + 0.5).floor();
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = clamped - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let p = 1.987_569_1e-4;
     let p = p * r + 1.398_199_9e-3;
@@ -14,7 +18,7 @@ pub(super) fn exp(x: f32) -> f32 {
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 5e-1;
     let p = p * r * r + r + 1.0;
-    let power = f32::from_bits((((n as i32) + 127) << 23) as u32);
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     let value = p * power;
     if x < -87.3 { 0.0 } else { value }
 }

@@ -1,0 +1,351 @@
+//! A recipe: everything that decides what a training does, as TOML.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tamis_data::{GroupSampler, Positives, Shortage, Truncation};
+use tamis_eval::Measure;
+use tamis_loss::{Lce, Loss, Objective};
+
+use crate::error::{Error, Result};
+use crate::optimizer::AdamWRecipe;
+use crate::schedule::ScheduleKind;
+
+/// One training, whole. Unknown keys are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Where all randomness comes from.
+    #[serde(default = "seed")]
+    pub seed: u64,
+    /// What is trained.
+    pub model: ModelRecipe,
+    /// What it learns from.
+    pub data: DataRecipe,
+    /// How.
+    #[serde(default)]
+    pub train: TrainRecipe,
+    /// What tells the best checkpoint; without it the last one is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<DevRecipe>,
+}
+
+/// `[model]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRecipe {
+    /// A Hugging Face directory.
+    pub path: PathBuf,
+    /// Where the weights come from.
+    #[serde(default)]
+    pub init: Init,
+}
+
+/// Where the weights of a model come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Init {
+    /// All of them from the directory.
+    #[default]
+    Checkpoint,
+    /// The encoder from the directory; a head that it lacks is drawn from the seed.
+    NewHead,
+    /// All drawn from the seed; the directory has `config.json` and the tokenizer.
+    Scratch,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecipe {
+    /// A prepared dataset.
+    pub train: PathBuf,
+    /// The longest row in tokens, special tokens included.
+    #[serde(default = "max_length")]
+    pub max_length: usize,
+    /// The longest query in tokens.
+    #[serde(default = "query_max_length")]
+    pub query_max_length: usize,
+    /// Which side loses tokens when a pair is too long: `second-only` or `longest-first`.
+    #[serde(default = "truncation")]
+    pub truncation: Truncation,
+    /// Candidates of a training group.
+    #[serde(default = "group_size")]
+    pub group_size: usize,
+    /// Negatives are drawn from this many of the first stage's best; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negatives_depth: Option<usize>,
+    /// Which positives a group takes: `one` or `all`.
+    #[serde(default)]
+    pub positives: Positives,
+    /// What happens where negatives are too few: `repeat`, `keep` or `skip`.
+    #[serde(default)]
+    pub shortage: Shortage,
+}
+
+/// `[train]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainRecipe {
+    /// The terms of the loss, summed.
+    pub loss: Objective,
+    /// The highest learning rate.
+    pub lr: f64,
+    /// What the rate does after the warm-up: `linear`, `cosine` or `constant`.
+    pub schedule: ScheduleKind,
+    /// The part of all steps that warms up, when `warmup_steps` is absent.
+    pub warmup_ratio: f64,
+    /// Steps that warm up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_steps: Option<u64>,
+    /// Passes over the groups, when `steps` is absent.
+    pub epochs: f64,
+    /// Steps in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Groups that go through the model together.
+    pub groups_per_batch: usize,
+    /// Batches whose gradients make one step.
+    pub accumulation: usize,
+    /// Gradients longer than this are shortened to it; 0 switches it off.
+    pub max_grad_norm: f64,
+    /// The optimiser.
+    pub adamw: AdamWRecipe,
+    /// Steps between two saved states; 0 saves only at the end and on Ctrl-C.
+    pub save_every: u64,
+}
+
+impl Default for TrainRecipe {
+    fn default() -> Self {
+        Self {
+            loss: Objective::single(Loss::Lce(Lce::default())),
+            lr: 2e-5,
+            schedule: ScheduleKind::Linear,
+            warmup_ratio: 0.1,
+            warmup_steps: None,
+            epochs: 1.0,
+            steps: None,
+            groups_per_batch: 8,
+            accumulation: 1,
+            max_grad_norm: 1.0,
+            adamw: AdamWRecipe::default(),
+            save_every: 100,
+        }
+    }
+}
+
+/// `[dev]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevRecipe {
+    /// A prepared dataset whose candidates have first-stage scores.
+    pub dataset: PathBuf,
+    /// Steps between two evaluations; 0 evaluates only at the end.
+    #[serde(default)]
+    pub every: u64,
+    /// Candidates of each query that are reranked.
+    #[serde(default = "depth")]
+    pub depth: usize,
+    /// The first queries only; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_queries: Option<usize>,
+    /// What is measured; the first one tells the best checkpoint.
+    #[serde(default = "measures")]
+    pub measures: Vec<String>,
+}
+
+fn seed() -> u64 {
+    42
+}
+fn max_length() -> usize {
+    128
+}
+fn query_max_length() -> usize {
+    64
+}
+fn truncation() -> Truncation {
+    Truncation::SecondOnly
+}
+fn group_size() -> usize {
+    8
+}
+fn depth() -> usize {
+    100
+}
+fn measures() -> Vec<String> {
+    vec!["nDCG@10".to_owned(), "RR@10".to_owned()]
+}
+
+impl Recipe {
+    /// Reads a recipe and applies overrides such as `train.lr=2e-5`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, has an unknown key or a value that makes no sense, or an
+    /// override is not `key=value`.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+        Self::parse(&text, overrides, path)
+    }
+
+    /// The same from a text; `path` only names it in errors.
+    ///
+    /// # Errors
+    /// As [`Recipe::read`].
+    pub fn parse(text: &str, overrides: &[String], path: &Path) -> Result<Self> {
+        let problem = |problem: String| Error::recipe(path, problem);
+        let recipe: Self = if overrides.is_empty() {
+            // Straight from the text, so that errors show the line.
+            toml::from_str(text).map_err(|error| problem(error.to_string()))?
+        } else {
+            let mut table: toml::Table =
+                toml::from_str(text).map_err(|error| problem(error.to_string()))?;
+            for assignment in overrides {
+                set(&mut table, assignment).map_err(&problem)?;
+            }
+            table.try_into().map_err(|error: toml::de::Error| problem(error.to_string()))?
+        };
+        recipe.check().map_err(problem)?;
+        Ok(recipe)
+    }
+
+    /// The recipe with every default written out.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a recipe is a TOML table")
+    }
+
+    /// The measures of the dev set, parsed.
+    ///
+    /// # Errors
+    /// When a name is not a measure.
+    pub fn dev_measures(&self) -> std::result::Result<Vec<Measure>, String> {
+        let names = self.dev.iter().flat_map(|dev| &dev.measures);
+        names.map(|name| name.parse().map_err(|error| format!("dev.measures: {error}"))).collect()
+    }
+
+    /// How training groups are drawn.
+    #[must_use]
+    pub fn sampler(&self) -> GroupSampler {
+        GroupSampler {
+            seed: self.seed,
+            group_size: self.data.group_size,
+            negatives_depth: self.data.negatives_depth,
+            positives: self.data.positives,
+            shortage: self.data.shortage,
+        }
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let TrainRecipe { lr, warmup_ratio, epochs, max_grad_norm, .. } = self.train;
+        let conditions = [
+            (lr > 0.0 && lr.is_finite(), format!("train.lr: expected above 0, found `{lr}`")),
+            (
+                (0.0..=1.0).contains(&warmup_ratio),
+                format!("train.warmup_ratio: expected 0 to 1, found `{warmup_ratio}`"),
+            ),
+            (
+                epochs > 0.0 && epochs.is_finite(),
+                format!("train.epochs: expected above 0, found `{epochs}`"),
+            ),
+            (
+                max_grad_norm >= 0.0,
+                format!("train.max_grad_norm: expected 0 or above, found `{max_grad_norm}`"),
+            ),
+            (self.train.groups_per_batch > 0, "train.groups_per_batch: expected above 0".into()),
+            (self.train.accumulation > 0, "train.accumulation: expected above 0".into()),
+            (self.train.steps != Some(0), "train.steps: expected above 0".into()),
+            (self.data.group_size > 0, "data.group_size: expected above 0".into()),
+            (!self.train.loss.terms.is_empty(), "train.loss: expected at least one term".into()),
+            (
+                self.dev.as_ref().is_none_or(|dev| !dev.measures.is_empty() && dev.depth > 0),
+                "dev: expected a depth above 0 and at least one measure".into(),
+            ),
+        ];
+        if let Some((_, problem)) = conditions.into_iter().find(|(holds, _)| !holds) {
+            return Err(problem);
+        }
+        for term in &self.train.loss.terms {
+            if let Some(problem) = term.loss.problem() {
+                return Err(format!("train.loss: {problem}"));
+            }
+        }
+        self.dev_measures().map(|_| ())
+    }
+}
+
+/// Applies `a.b.c=value`; the value is TOML, or a bare text.
+fn set(table: &mut toml::Table, assignment: &str) -> std::result::Result<(), String> {
+    let (path, text) = assignment
+        .split_once('=')
+        .ok_or_else(|| format!("--set: expected `key=value`, found `{assignment}`"))?;
+    let value = toml::from_str::<toml::Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let mut keys: Vec<&str> = path.trim().split('.').collect();
+    let last = keys.pop().unwrap_or_default();
+    let mut place = table;
+    for key in keys {
+        let next = place.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        place = next
+            .as_table_mut()
+            .ok_or_else(|| format!("--set {assignment}: `{key}` is not a section"))?;
+    }
+    place.insert(last.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "[model]\npath = \"m\"\n[data]\ntrain = \"d\"\n";
+
+    fn parse(text: &str, overrides: &[&str]) -> std::result::Result<Recipe, String> {
+        let overrides: Vec<String> = overrides.iter().map(|&o| o.to_owned()).collect();
+        Recipe::parse(text, &overrides, Path::new("r.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_resolved_copy_is_the_same_recipe() {
+        let overrides = ["train.lr=1e-3", "model.init=scratch", "dev.dataset=\"x\"", "dev.every=5"];
+        let recipe = parse(TEXT, &overrides).unwrap();
+        assert_eq!((recipe.train.lr, recipe.model.init), (1e-3, Init::Scratch));
+        assert_eq!(parse(&recipe.to_toml(), &[]).unwrap(), recipe);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_line() {
+        let error = parse(&format!("{TEXT}[train]\nlearning_rate = 1\n"), &[]).unwrap_err();
+        assert!(error.contains("unknown field `learning_rate`"), "{error}");
+        assert!(error.contains("line 6"), "{error}");
+        let error = parse(TEXT, &["trian.lr=1"]).unwrap_err();
+        assert!(error.contains("unknown field `trian`"), "{error}");
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused() {
+        for (set, expected) in [
+            ("train.lr=0", "r.toml: train.lr: expected above 0, found `0`"),
+            ("train.loss=[]", "r.toml: train.loss: expected at least one term"),
+            (
+                "train.loss=[{name=\"lce\",temperature=0.0}]",
+                "r.toml: train.loss: temperature must be above 0, found `0`",
+            ),
+            ("train", "r.toml: --set: expected `key=value`, found `train`"),
+        ] {
+            assert_eq!(parse(TEXT, &[set]).unwrap_err(), expected);
+        }
+        let error = parse(TEXT, &["dev.dataset=\"x\"", "dev.measures=[\"nDGC@10\"]"]).unwrap_err();
+        assert!(error.contains("dev.measures") && error.contains("nDGC@10"), "{error}");
+    }
+
+    #[test]
+    fn losses_are_named_with_their_parameters_and_weights() {
+        let set = "train.loss=[{name=\"lce\"},{name=\"kl\",weight=0.5,temperature=2.0}]";
+        let loss = parse(TEXT, &[set]).unwrap().train.loss;
+        assert_eq!(loss.terms.len(), 2);
+        assert_eq!(loss.terms[1].weight, 0.5);
+        assert!(loss.needs_teacher());
+    }
+}

@@ -1,0 +1,71 @@
+//! What resuming needs: weights with their identities, the optimiser's moments, the step, the best.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use serde::{Deserialize, Serialize};
+use tamis_data::output::OutputFolder;
+use tamis_model::CrossEncoder;
+
+use crate::error::{Error, Result};
+use crate::learner::Learner;
+use crate::run_directory::RunDirectory;
+
+/// The part of the state that is not tensors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
+    /// Steps taken.
+    pub(crate) step: u64,
+    /// The best value of the selecting measure, and the step it followed.
+    pub(crate) best: Option<(f64, u64)>,
+    /// Whether the recipe's last step was taken.
+    pub(crate) finished: bool,
+}
+
+/// Saves the state after a step, then removes older ones. A state has its name only when it is whole.
+pub(crate) fn save(run: &RunDirectory, learner: &Learner, progress: Progress) -> Result<()> {
+    let folder = OutputFolder::create(&run.state_path(progress.step), true)?;
+    let path = |name: &str| folder.path().join(name);
+    let failed = |error: &dyn ToString| Error::state(folder.path(), error.to_string());
+    let model = learner.trained().clone();
+    model.save_file(path("model")).map_err(|error| failed(&error))?;
+    learner.optimizer().save(path("optimizer")).map_err(|error| failed(&error))?;
+    let text = serde_json::to_vec(&progress).expect("progress serialises");
+    std::fs::write(path("progress.json"), text).map_err(|error| failed(&error))?;
+    sync(folder.path())?;
+    folder.commit()?;
+    for old in run.states()?.into_iter().filter(|&step| step != progress.step) {
+        let path = run.state_path(old);
+        std::fs::remove_dir_all(&path).map_err(|error| Error::io(&path, error))?;
+    }
+    Ok(())
+}
+
+/// Reads the latest state into a model and an optimiser of the same recipe; `None` when the run was
+/// stopped before it saved one.
+pub(crate) fn load(
+    run: &RunDirectory,
+    model: CrossEncoder,
+    optimizer: ModuleOptimizer,
+) -> Result<(CrossEncoder, ModuleOptimizer, Option<Progress>)> {
+    let Some(step) = run.states()?.pop() else { return Ok((model, optimizer, None)) };
+    let folder = run.state_path(step);
+    let path = |name: &str| folder.join(name);
+    let failed = |error: &dyn ToString| Error::state(&folder, error.to_string());
+    let text = std::fs::read(path("progress.json")).map_err(|error| failed(&error))?;
+    let progress = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
+    let model = model.try_load_file(path("model")).map_err(|error| failed(&error))?;
+    let optimizer = optimizer.load(path("optimizer")).map_err(|error| failed(&error))?;
+    Ok((model, optimizer, Some(progress)))
+}
+
+fn sync(folder: &Path) -> Result<()> {
+    let io = |error| Error::io(folder, error);
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let file = std::fs::File::open(entry.map_err(io)?.path()).map_err(io)?;
+        file.sync_all().map_err(io)?;
+    }
+    Ok(())
+}

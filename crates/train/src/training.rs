@@ -1,0 +1,308 @@
+//! The training loop: reads top to bottom.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use tamis_data::{Dataset, PairEncoder, SampledGroup, TokenStore, output};
+use tamis_loss::Objective;
+use tamis_model::{Activation, Config, CrossEncoder, Settings, checkpoint};
+
+use crate::batches::Batches;
+use crate::dev::{Dev, DevRecord, means};
+use crate::error::{Error, Result};
+use crate::event::{Event, Plan, StepRecord};
+use crate::learner::{Learner, NotFinite};
+use crate::log::Log;
+use crate::recipe::{Init, Recipe, TrainRecipe};
+use crate::run_directory::RunDirectory;
+use crate::schedule::Schedule;
+use crate::state::{self, Progress};
+
+/// How a training ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// All steps were taken.
+    Finished {
+        /// How many.
+        steps: u64,
+        /// The best value of the selecting measure and the step it followed, with a dev set.
+        best: Option<(f64, u64)>,
+    },
+    /// The caller asked to stop; the state is saved.
+    Interrupted {
+        /// The last step taken.
+        step: u64,
+    },
+}
+
+/// Trains as the recipe says, from the latest state in the run directory where there is one.
+///
+/// `stop` is looked at after every step.
+///
+/// # Errors
+/// When a file is missing or wrong, the data does not fit the recipe, or a loss is not finite.
+pub fn train(
+    recipe: &Recipe,
+    run: &RunDirectory,
+    device: &Device,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Event),
+) -> Result<Outcome> {
+    let source = &recipe.model.path;
+    let (model, config, drawn, left_out_tensors) = initial_model(recipe, device)?;
+    let settings = Settings {
+        max_length: recipe.data.max_length,
+        query_max_length: recipe.data.query_max_length,
+        truncation: recipe.data.truncation,
+        activation: activation(&recipe.train.loss),
+    };
+    let encoder = PairEncoder::open(&source.join("tokenizer.json"), settings.pairs())?;
+    encoder.check_vocabulary(config.vocab_size())?;
+    if settings.max_length > config.max_positions() {
+        let (found, limit) = (settings.max_length, config.max_positions());
+        return Err(tamis_model::Error::TooLong { found, limit }.into());
+    }
+
+    let dataset = Dataset::open(&recipe.data.train)?;
+    let tokens = tokenise(&dataset, &encoder, source, observe)?;
+    let shape = (recipe.train.groups_per_batch, recipe.train.accumulation);
+    let with_teacher = recipe.train.loss.needs_teacher();
+    let mut batches =
+        Batches::new(&dataset, &tokens, &encoder, recipe.sampler(), shape, with_teacher)?;
+    let total_steps = total_steps(&recipe.train, batches.steps_per_epoch());
+
+    let dev_dataset = recipe.dev.as_ref().map(|dev| Dataset::open(&dev.dataset)).transpose()?;
+    let dev_tokens = dev_dataset
+        .as_ref()
+        .map(|dataset| tokenise(dataset, &encoder, source, observe))
+        .transpose()?;
+    let dev = match (&recipe.dev, &dev_dataset, &dev_tokens) {
+        (Some(dev), Some(dataset), Some(tokens)) => {
+            let measures =
+                recipe.dev_measures().map_err(|p| Error::recipe(&run.recipe_path(), p))?;
+            Some(Dev::new(
+                dataset,
+                tokens,
+                encoder.clone(),
+                (config.clone(), settings.clone()),
+                device.clone(),
+                measures,
+                (dev.depth, dev.max_queries),
+            )?)
+        }
+        _ => None,
+    };
+
+    let n_parameters = model.num_params();
+    let (model, optimizer, resumed) = state::load(run, model, recipe.train.adamw.build())?;
+    let mut progress = resumed.unwrap_or_default();
+    let mut log = Log::open(&run.log_path(), progress.step)?;
+    let mut learner = Learner::resumed(
+        model,
+        optimizer,
+        recipe.train.loss.clone(),
+        schedule(&recipe.train, total_steps),
+        (recipe.train.max_grad_norm > 0.0).then_some(recipe.train.max_grad_norm),
+        recipe.seed,
+        device,
+    );
+    let contents = SavedWith { config: &config, settings: &settings, tokenizer: source };
+    observe(Event::Started(Plan {
+        steps: total_steps,
+        resumed_at: progress.step,
+        groups: batches.n_groups(),
+        left_out: batches.n_left_out(),
+        steps_per_epoch: batches.steps_per_epoch(),
+        parameters: n_parameters,
+        drawn,
+        left_out_tensors,
+        cut_documents: tokens.cut_documents(),
+    }));
+
+    while progress.step < total_steps {
+        let start = Instant::now();
+        let index = progress.step;
+        let (micro_batches, truncated) = batches.step(index)?;
+        let taken = match learner.step(index, &micro_batches) {
+            Ok(taken) => taken,
+            Err(bad) => return Err(report_bad_batch(run, &dataset, &mut batches, index, bad)?),
+        };
+        progress.step += 1;
+        let record = StepRecord {
+            step: progress.step,
+            epoch: batches.epoch(index),
+            loss: taken.loss,
+            lr: taken.lr,
+            grad_norm: taken.grad_norm,
+            groups: micro_batches.iter().map(|m| m.batch.n_groups()).sum(),
+            tokens: micro_batches.iter().map(|m| m.batch.n_tokens()).sum(),
+            truncated_rows: truncated.truncated_rows,
+            truncated_queries: truncated.truncated_queries,
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        log.write(&record)?;
+        observe(Event::Step(record));
+
+        let last = progress.step == total_steps;
+        let taken_steps = progress.step;
+        let is_due = |every: u64| last || (every > 0 && taken_steps.is_multiple_of(every));
+        if let (Some(dev), Some(asked)) = (&dev, &recipe.dev)
+            && is_due(asked.every)
+        {
+            let record = evaluate_dev(dev, &learner, &mut progress, observe)?;
+            if record.best {
+                contents.save(&learner, run)?;
+            }
+            log.write(&record)?;
+            observe(Event::Dev(record));
+        }
+        if last && dev.is_none() {
+            contents.save(&learner, run)?;
+        }
+        let stopping = stop.load(Ordering::Relaxed);
+        if is_due(recipe.train.save_every) || stopping {
+            progress.finished = last;
+            state::save(run, &learner, progress)?;
+            observe(Event::Saved { step: progress.step });
+        }
+        if stopping && !last {
+            return Ok(Outcome::Interrupted { step: progress.step });
+        }
+    }
+    Ok(Outcome::Finished { steps: progress.step, best: progress.best })
+}
+
+/// The model as the recipe starts it, and the names of tensors that were drawn or left out.
+fn initial_model(
+    recipe: &Recipe,
+    device: &Device,
+) -> Result<(CrossEncoder, Config, Vec<String>, Vec<String>)> {
+    let source = &recipe.model.path;
+    let new_head = match recipe.model.init {
+        Init::Checkpoint => None,
+        Init::NewHead => Some(checkpoint::NewHead { seed: recipe.seed }),
+        Init::Scratch => {
+            let config = Config::read(&source.join("config.json"))?.with_labels(1);
+            let zeros = CrossEncoder::zeros(&config, device);
+            let model = checkpoint::initialise(zeros, &config, recipe.seed);
+            return Ok((model, config, Vec::new(), Vec::new()));
+        }
+    };
+    let loaded = checkpoint::load(source, new_head, device)?;
+    if loaded.config.n_labels != 1 {
+        let problem = format!(
+            "{}: a reranker has one label, found {}; model.init = \"new-head\" makes one",
+            source.display(),
+            loaded.config.n_labels
+        );
+        return Err(Error::recipe(Path::new("recipe.toml"), problem));
+    }
+    Ok((loaded.model, loaded.config, loaded.drawn, loaded.left_out))
+}
+
+/// What serving applies to scores of a model trained with this loss.
+fn activation(objective: &Objective) -> Activation {
+    use tamis_loss::{Loss, Space};
+    let pointwise = objective.terms.iter().any(|term| match term.loss {
+        Loss::Bce(_) => true,
+        Loss::Mse(mse) => mse.space == Space::Sigmoid,
+        Loss::Lce(_) | Loss::MarginMse(_) | Loss::KlDivergence(_) => false,
+    });
+    if pointwise { Activation::Sigmoid } else { Activation::None }
+}
+
+fn tokenise(
+    dataset: &Dataset,
+    encoder: &PairEncoder,
+    source: &Path,
+    observe: &mut dyn FnMut(Event),
+) -> Result<TokenStore> {
+    let hash = checkpoint::tokenizer_hash(source)?;
+    let max_tokens = encoder.config().max_length;
+    let mut progress = |done, total| observe(Event::Tokenising { done, total });
+    Ok(TokenStore::open_or_build(dataset, encoder.tokenizer(), &hash, max_tokens, &mut progress)?)
+}
+
+fn total_steps(recipe: &TrainRecipe, steps_per_epoch: u64) -> u64 {
+    recipe.steps.unwrap_or_else(|| ((recipe.epochs * steps_per_epoch as f64) as u64).max(1))
+}
+
+fn schedule(recipe: &TrainRecipe, total_steps: u64) -> Schedule {
+    let warmup_steps =
+        recipe.warmup_steps.unwrap_or((recipe.warmup_ratio * total_steps as f64) as u64);
+    Schedule { kind: recipe.schedule, peak: recipe.lr, warmup_steps, total_steps }
+}
+
+fn evaluate_dev(
+    dev: &Dev<'_>,
+    learner: &Learner,
+    progress: &mut Progress,
+    observe: &mut dyn FnMut(Event),
+) -> Result<DevRecord> {
+    let start = Instant::now();
+    let mut tell = |done, total| observe(Event::Reranking { done, total });
+    let evaluation = dev.rerank(learner.model(), &mut tell)?;
+    let value = evaluation.summary(0);
+    let best = progress.best.is_none_or(|(best, _)| value > best);
+    if best {
+        progress.best = Some((value, progress.step));
+    }
+    Ok(DevRecord {
+        step: progress.step,
+        dev: means(&evaluation),
+        first_stage: means(dev.first_stage()),
+        best,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// What every checkpoint of a run has in common.
+struct SavedWith<'a> {
+    config: &'a Config,
+    settings: &'a Settings,
+    tokenizer: &'a Path,
+}
+
+impl SavedWith<'_> {
+    fn save(&self, learner: &Learner, run: &RunDirectory) -> Result<()> {
+        let contents = checkpoint::Contents {
+            model: &learner.model(),
+            config: self.config,
+            settings: self.settings,
+            tokenizer: self.tokenizer,
+        };
+        Ok(checkpoint::save(contents, &run.checkpoint_path())?)
+    }
+}
+
+/// Writes the groups of a step that failed, with their texts, and makes the error.
+fn report_bad_batch(
+    run: &RunDirectory,
+    dataset: &Dataset,
+    batches: &mut Batches<'_>,
+    step: u64,
+    bad: NotFinite,
+) -> Result<Error> {
+    let describe = |group: &SampledGroup| {
+        let documents: Vec<serde_json::Value> = group
+            .documents
+            .iter()
+            .zip(&group.labels)
+            .map(|(&row, label)| {
+                let (id, text) = (dataset.corpus().id(row), dataset.corpus().text(row));
+                serde_json::json!({"id": id, "label": label, "text": text})
+            })
+            .collect();
+        let queries = dataset.queries();
+        let (id, text) = (queries.id(group.query), queries.text(group.query));
+        serde_json::json!({"id": id, "text": text, "documents": documents})
+    };
+    let groups: Vec<serde_json::Value> = batches.groups(step)?.iter().map(describe).collect();
+    let report = serde_json::json!({"step": step + 1, "groups": groups});
+    let path = run.bad_batch_path();
+    output::write_file(&path, |out| writeln!(out, "{report:#}"))?;
+    Ok(Error::NotFinite { step: step + 1, what: bad.what, value: bad.value, batch: path })
+}

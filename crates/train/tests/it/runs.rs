@@ -1,0 +1,163 @@
+//! Whole runs on a tiny task: they learn, and a run that stops goes on as if it had not.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::Device;
+use serde_json::{Value, json};
+use tamis_data::{PrepareOptions, Sources, prepare};
+use tamis_train::{Error, Event, Outcome, Recipe, RunDirectory, train};
+
+/// Eight queries with eight candidates each, one of which is an answer and the others questions.
+fn task(folder: &Path) -> PathBuf {
+    let words = ["fever", "cold", "rain", "sun", "stone", "river", "bread", "salt"];
+    let (mut queries, mut corpus) = (String::new(), String::new());
+    let (mut qrels, mut run) = ("query-id\tcorpus-id\tscore\n".to_owned(), String::new());
+    let mut texts = Vec::new();
+    for (i, word) in words.iter().enumerate() {
+        queries += &format!("{}\n", json!({"_id": format!("q{i}"), "text": word}));
+        qrels += &format!("q{i}\td{i}-{i}\t1\n");
+        for (j, other) in words.iter().enumerate() {
+            let text = format!("{} about {other}", if j == i { "an answer" } else { "a question" });
+            let line = json!({"_id": format!("d{i}-{j}"), "title": "", "text": text});
+            corpus += &format!("{line}\n");
+            texts.push(text);
+            // The first stage knows nothing: it ranks by number.
+            run += &format!("q{i} Q0 d{i}-{j} {} {} none\n", j + 1, words.len() - j);
+        }
+    }
+    let path = |name: &str| folder.join(name);
+    for (name, text) in
+        [("q.jsonl", &queries), ("c.jsonl", &corpus), ("qrels.tsv", &qrels), ("first.run", &run)]
+    {
+        std::fs::write(path(name), text).unwrap();
+    }
+    let sources = Sources {
+        corpus: vec![path("c.jsonl")],
+        queries: vec![path("q.jsonl")],
+        qrels: vec![path("qrels.tsv")],
+        runs: vec![path("first.run")],
+        ..Sources::default()
+    };
+    let out = path("prepared");
+    prepare(&sources, &out, &PrepareOptions::default(), &mut |_, _| {}).unwrap();
+
+    let tokenizer =
+        tamis_data::vocabulary::train(texts.iter(), &tamis_data::vocabulary::VocabularyConfig {
+            min_frequency: 1,
+            ..Default::default()
+        })
+        .unwrap();
+    let model = path("model");
+    std::fs::create_dir(&model).unwrap();
+    tamis_data::vocabulary::save(&tokenizer, 32, &model).unwrap();
+    let config = json!({
+        "model_type": "bert", "vocab_size": tokenizer.get_vocab_size(true), "hidden_size": 32,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+        "max_position_embeddings": 32, "initializer_range": 0.1,
+    });
+    std::fs::write(model.join("config.json"), config.to_string()).unwrap();
+    out
+}
+
+fn recipe(folder: &Path, steps: u64, changes: &[&str]) -> Recipe {
+    let text = format!(
+        "seed = 3\n[model]\npath = {model:?}\ninit = \"scratch\"\n\
+         [data]\ntrain = {data:?}\nmax_length = 16\nquery_max_length = 4\ngroup_size = 4\n\
+         [train]\nlr = 3e-3\nsteps = {steps}\ngroups_per_batch = 4\nsave_every = 5\n\
+         [dev]\ndataset = {data:?}\nevery = 10\nmeasures = [\"RR@10\"]\n",
+        model = folder.join("model"),
+        data = folder.join("prepared"),
+    );
+    let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+    Recipe::parse(&text, &changes, Path::new("recipe.toml")).unwrap()
+}
+
+/// Trains until the end, or until `stop_after` steps were taken.
+fn run(recipe: &Recipe, run: &RunDirectory, stop_after: Option<u64>) -> Outcome {
+    let stop = AtomicBool::new(false);
+    let mut observe = |event: Event| {
+        if let Event::Step(step) = event {
+            stop.store(Some(step.step) == stop_after, Ordering::Relaxed);
+        }
+    };
+    train(recipe, run, &Device::flex(), &stop, &mut observe).unwrap()
+}
+
+/// Step, loss, rate and gradient norm of every step line of a log.
+fn steps(run: &RunDirectory) -> Vec<(u64, String)> {
+    let text = std::fs::read_to_string(run.log_path()).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line.get("loss").is_some())
+        .map(|line| {
+            let what = format!("{} {} {}", line["loss"], line["lr"], line["grad_norm"]);
+            (line["step"].as_u64().unwrap(), what)
+        })
+        .collect()
+}
+
+#[test]
+fn a_tiny_task_is_learnt() {
+    let folder = tempfile::tempdir().unwrap();
+    task(folder.path());
+    let recipe = recipe(folder.path(), 150, &[]);
+    let directory = RunDirectory::create(&folder.path().join("run"), &recipe).unwrap();
+    let Outcome::Finished { steps, best: Some((reciprocal_rank, _)) } =
+        run(&recipe, &directory, None)
+    else {
+        panic!("the run ends with a best value");
+    };
+    assert_eq!(steps, 150);
+    // The first stage has a mean reciprocal rank of (1 + 1/2 + .. + 1/8) / 8 = 0.34.
+    assert!(reciprocal_rank > 0.9, "RR@10 is {reciprocal_rank}");
+    assert!(directory.checkpoint_path().join("model.safetensors").exists());
+}
+
+#[test]
+fn a_run_that_stops_goes_on_with_the_same_losses() {
+    let folder = tempfile::tempdir().unwrap();
+    task(folder.path());
+    let recipe = recipe(folder.path(), 24, &["train.accumulation=2"]);
+    let whole = RunDirectory::create(&folder.path().join("whole"), &recipe).unwrap();
+    run(&recipe, &whole, None);
+
+    let parts = RunDirectory::create(&folder.path().join("parts"), &recipe).unwrap();
+    assert_eq!(run(&recipe, &parts, Some(7)), Outcome::Interrupted { step: 7 });
+    // As after a kill: lines that no state covers are taken again.
+    let log = std::fs::read_to_string(parts.log_path()).unwrap();
+    std::fs::write(parts.log_path(), log + "{\"step\":8,\"loss\":1}\n{\"step\":9,\"lo").unwrap();
+    assert_eq!(run(&recipe, &parts, Some(13)), Outcome::Interrupted { step: 13 });
+    let Outcome::Finished { steps: 24, .. } = run(&recipe, &parts, None) else {
+        panic!("the run ends");
+    };
+    assert_eq!(steps(&whole), steps(&parts));
+    assert_eq!(steps(&whole).len(), 24);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_with_the_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    task(folder.path());
+    let recipe = recipe(folder.path(), 50, &["train.lr=1e30", "train.warmup_steps=0"]);
+    let directory = RunDirectory::create(&folder.path().join("run"), &recipe).unwrap();
+    let stop = AtomicBool::new(false);
+    let error = train(&recipe, &directory, &Device::flex(), &stop, &mut |_| {}).unwrap_err();
+    let Error::NotFinite { step, batch, .. } = &error else { panic!("{error}") };
+    let report: Value = serde_json::from_slice(&std::fs::read(batch).unwrap()).unwrap();
+    assert_eq!(report["step"].as_u64(), Some(*step));
+    assert_eq!(report["groups"][0]["documents"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_second_run_in_one_place_and_missing_teachers_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    task(folder.path());
+    let recipe = recipe(folder.path(), 5, &["train.loss=[{name=\"kl\"}]"]);
+    let directory = RunDirectory::create(&folder.path().join("run"), &recipe).unwrap();
+    let again = RunDirectory::create(directory.path(), &recipe).unwrap_err().to_string();
+    assert!(again.contains("--resume"), "{again}");
+    let stop = AtomicBool::new(false);
+    let error = train(&recipe, &directory, &Device::flex(), &stop, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("has candidates without"), "{error}");
+}

@@ -1,0 +1,105 @@
+//! Thirty steps of a tiny BERT under LCE: losses, gradient norms, rates and weights of PyTorch.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use serde_json::Value;
+use tamis_data::Batch;
+use tamis_loss::{Lce, Loss, Objective};
+use tamis_model::checkpoint;
+use tamis_train::{AdamWRecipe, Learner, MicroBatch, Schedule, ScheduleKind};
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+fn ids(row: &Value) -> Vec<u32> {
+    row.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+/// A padded batch of the file, packed.
+fn micro_batch(batch: &Value, group_size: usize) -> MicroBatch {
+    let mut packed = Batch::new();
+    let rows = batch["input_ids"].as_array().unwrap();
+    for (row_idx, row) in rows.iter().enumerate() {
+        let n: u32 = ids(&batch["attention_mask"][row_idx]).iter().sum();
+        let n = n as usize;
+        packed.push_row(&ids(row)[..n], &ids(&batch["token_type_ids"][row_idx])[..n]);
+        if (row_idx + 1) % group_size == 0 {
+            packed.end_group();
+        }
+    }
+    let label = |place: usize| if place.is_multiple_of(group_size) { 1.0 } else { 0.0 };
+    let labels = (0..rows.len()).map(label).collect();
+    MicroBatch { batch: packed, labels, teacher_scores: None }
+}
+
+fn check(folder: &str) {
+    let root = std::env::var("TAMIS_FIXTURES").expect("TAMIS_FIXTURES names the fixtures");
+    let folder = PathBuf::from(root).join("training").join(folder);
+    let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+    let expected: Value = serde_json::from_str(&text).unwrap();
+    let hyper = &expected["hyper_parameters"];
+    let accumulation = hyper["gradient_accumulation_steps"].as_u64().unwrap_or(1) as usize;
+    let group_size = expected["group_size"].as_u64().unwrap() as usize;
+
+    let device = Device::flex();
+    // The fixture was made with dropout off, whatever its configuration says.
+    let source = tempfile::tempdir().unwrap();
+    let config = std::fs::read_to_string(folder.join("init/config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config["hidden_dropout_prob"] = 0.0.into();
+    config["attention_probs_dropout_prob"] = 0.0.into();
+    std::fs::write(source.path().join("config.json"), config.to_string()).unwrap();
+    let weights = "model.safetensors";
+    std::fs::copy(folder.join("init").join(weights), source.path().join(weights)).unwrap();
+    let model = checkpoint::load(source.path(), None, &device).unwrap().model;
+
+    let schedule = Schedule {
+        kind: ScheduleKind::Linear,
+        peak: number(&hyper["lr"]),
+        warmup_steps: hyper["warmup_steps"].as_u64().unwrap(),
+        total_steps: hyper["total_steps"].as_u64().unwrap(),
+    };
+    let adamw =
+        AdamWRecipe { weight_decay: number(&hyper["weight_decay"]) as f32, ..Default::default() };
+    let objective = Objective::single(Loss::Lce(Lce::default()));
+    let clip = Some(number(&hyper["max_grad_norm"]));
+    let mut learner = Learner::new(model, &adamw, objective, schedule, clip, 0, &device);
+
+    let micro_batches: Vec<MicroBatch> = expected["batches"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|batch| micro_batch(batch, group_size))
+        .collect();
+    let trace = expected["trace"].as_array().unwrap();
+    assert_eq!(micro_batches.len(), trace.len() * accumulation);
+    let mut worst = 0.0_f64;
+    for (step, (expected, micro)) in
+        trace.iter().zip(micro_batches.chunks(accumulation)).enumerate()
+    {
+        let taken = learner.step(step as u64, micro).unwrap();
+        let (loss, norm) = (number(&expected["loss"]), number(&expected["grad_norm_before_clip"]));
+        let error = (taken.loss - loss).abs();
+        worst = worst.max(error);
+        assert!(error <= 1e-3, "step {step}: loss {}, expected {loss}", taken.loss);
+        assert!((taken.grad_norm - norm).abs() <= 1e-3 * norm, "step {step}: {}", taken.grad_norm);
+        assert!((taken.lr - number(&expected["lr"])).abs() < 1e-9);
+    }
+    assert!(worst <= 1e-4, "the losses stay within the fixture's own tolerance; worst {worst:e}");
+}
+
+mod with_fixtures {
+    use super::check;
+
+    #[test]
+    fn bert_with_lce_follows_pytorch() {
+        check("bert_lce");
+    }
+
+    #[test]
+    fn accumulation_follows_pytorch() {
+        check("bert_lce_accum");
+    }
+}

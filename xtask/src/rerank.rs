@@ -1,0 +1,153 @@
+//! `cargo xtask rerank`: a first stage's run into a reranked run.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use tamis_data::{
+    DocId, QueryId, Run, ScoredDocument, TextGroup, TruncationReport, format, output,
+};
+use tamis_model::Reranker;
+
+use crate::device::device;
+use crate::progress::{Progress, say};
+
+/// Queries that are scored in one call, between two signs of life.
+const QUERIES_PER_CALL: usize = 8;
+
+/// Rerank the candidates of a run with a trained model.
+///
+///   cargo xtask rerank --model runs/medquad/checkpoint --queries queries.jsonl \
+///       --corpus corpus.jsonl --run bm25/test.run --depth 100 --out reranked.run
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct RerankArgs {
+    /// A checkpoint: a Hugging Face directory
+    #[arg(long, value_name = "FOLDER")]
+    model: PathBuf,
+
+    /// Queries: .jsonl (BEIR), .tsv (MS MARCO) or .parquet
+    #[arg(long, value_name = "FILE")]
+    queries: PathBuf,
+
+    /// Documents, in the same formats; may be repeated
+    #[arg(long, value_name = "FILE", required = true)]
+    corpus: Vec<PathBuf>,
+
+    /// The first stage's run
+    #[arg(long, value_name = "FILE")]
+    run: PathBuf,
+
+    /// Candidates per query that are reranked; those below are left out of the result
+    #[arg(long, default_value_t = 100)]
+    depth: usize,
+
+    /// The longest row in tokens [default: the checkpoint's]
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<usize>,
+
+    /// The last column of the result
+    #[arg(long, default_value = "tamis")]
+    tag: String,
+
+    /// The reranked run, in TREC's format
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// Where to compute: cpu, cuda[:i] or wgpu[:i]
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+pub fn rerank(args: &RerankArgs) -> Result<()> {
+    let mut reranker = Reranker::open(&args.model, &device(&args.device)?)?;
+    if let Some(max_length) = args.max_length {
+        let mut settings = reranker.settings().clone();
+        settings.query_max_length = settings.query_max_length.min(max_length / 2);
+        settings.max_length = max_length;
+        reranker = reranker.with_settings(settings)?;
+    }
+    let files = Files { queries: &args.queries, corpus: &args.corpus, run: &args.run };
+    let run = rerank_files(&reranker, &files, args.depth, &args.tag)?;
+    output::write_file(&args.out, |out| format::trec::write_run(&run, out))?;
+    say(&format!("wrote {}", args.out.display()));
+    Ok(())
+}
+
+/// What is reranked.
+pub struct Files<'a> {
+    pub queries: &'a Path,
+    pub corpus: &'a [PathBuf],
+    pub run: &'a Path,
+}
+
+/// Scores the top of a run, and says how long it took and what was cut.
+pub fn rerank_files(
+    reranker: &Reranker,
+    files: &Files<'_>,
+    depth: usize,
+    tag: &str,
+) -> Result<Run> {
+    let first = top(&format::read_run(files.run)?, depth)?;
+    let queries = format::read_queries(files.queries)?;
+    let corpus: Vec<&Path> = files.corpus.iter().map(PathBuf::as_path).collect();
+    let documents = format::read_documents_of_run(&corpus, &first)?;
+
+    let mut run = Run::new(tag);
+    let mut report = TruncationReport::default();
+    let mut progress =
+        Progress::new("reranking", "pairs", 0, first.n_candidates() as u64);
+    let start = Instant::now();
+    let mut n_scored = 0;
+    let entries: Vec<(&QueryId, &[ScoredDocument])> = first.iter().collect();
+    for entries in entries.chunks(QUERIES_PER_CALL) {
+        let groups = entries
+            .iter()
+            .map(|(query, candidates)| {
+                let text = queries.get(query.as_str()).with_context(|| {
+                    format!("{}: unknown query `{query}`", files.run.display())
+                })?;
+                let document = |id: &DocId| documents[id.as_str()].as_str();
+                let documents = candidates.iter().map(|c| document(&c.document)).collect();
+                Ok(TextGroup { query: text, documents })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let (scores, cut) = reranker.score(&groups)?;
+        report.merge(&cut);
+        for ((query, candidates), scores) in entries.iter().zip(scores) {
+            n_scored += candidates.len();
+            let scored = candidates
+                .iter()
+                .zip(scores)
+                .map(|(c, score)| ScoredDocument {
+                    document: c.document.clone(),
+                    score: f64::from(score),
+                })
+                .collect();
+            run.insert((*query).clone(), scored)?;
+        }
+        let rate = n_scored as f64 / start.elapsed().as_secs_f64();
+        progress.set(n_scored as u64, &format!("{rate:.0} pairs/s"));
+    }
+    progress.finish();
+    let seconds = start.elapsed().as_secs_f64();
+    say(&format!(
+        "scored {n_scored} pairs in {seconds:.1} s ({:.0} pairs/s); {} rows were cut to {} tokens, \
+         {} queries to {}",
+        n_scored as f64 / seconds,
+        report.truncated_rows,
+        reranker.settings().max_length,
+        report.truncated_queries,
+        reranker.settings().query_max_length,
+    ));
+    Ok(run)
+}
+
+/// The best `depth` candidates of every query.
+fn top(run: &Run, depth: usize) -> Result<Run> {
+    let mut top = Run::new(run.tag());
+    for (query, candidates) in run.iter() {
+        top.insert(query.clone(), candidates[..depth.min(candidates.len())].to_vec())?;
+    }
+    Ok(top)
+}

@@ -1,0 +1,215 @@
+//! `cargo xtask train`: a recipe into a run directory; without one, the whole main job.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use tamis_train::{DevRecord, Event, Outcome, Plan, Recipe, RunDirectory, StepRecord};
+
+use crate::device::device;
+use crate::progress::{Progress, say};
+
+/// Train a reranker.
+///
+/// Without a recipe this runs the whole main job on text that is already on the machine.
+/// With one, it trains into a run directory that can be resumed:
+///
+///   cargo xtask train recipes/medquad.toml --set train.lr=2e-5 --out runs/medquad
+///   cargo xtask train --resume runs/medquad
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct TrainArgs {
+    /// The recipe, a TOML file; its paths are relative to the current folder
+    #[arg(value_name = "RECIPE")]
+    recipe: Option<PathBuf>,
+
+    /// Override one value of the recipe; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", requires = "recipe")]
+    set: Vec<String>,
+
+    /// The run directory [default: runs/ and the recipe's name]
+    #[arg(long, value_name = "FOLDER", requires = "recipe")]
+    out: Option<PathBuf>,
+
+    /// Go on with a run that was stopped
+    #[arg(long, value_name = "FOLDER", conflicts_with = "recipe")]
+    resume: Option<PathBuf>,
+
+    /// Where to compute: cpu, cuda[:i] or wgpu[:i]
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+pub fn train(args: &TrainArgs) -> Result<ExitCode> {
+    let (recipe, run) = match (&args.recipe, &args.resume) {
+        (Some(path), _) => {
+            let recipe = Recipe::read(path, &args.set)?;
+            let name = path.file_stem().context("the recipe has no name")?;
+            let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
+            let run = RunDirectory::create(&out, &recipe)?;
+            (recipe, run)
+        }
+        (None, Some(path)) => {
+            let run = RunDirectory::open(path)?;
+            (Recipe::read(&run.recipe_path(), &[])?, run)
+        }
+        (None, None) => bail!("a recipe is needed"),
+    };
+    match run_recipe(&recipe, &run, &args.device)? {
+        Outcome::Finished { .. } => Ok(ExitCode::SUCCESS),
+        Outcome::Interrupted { .. } => Ok(ExitCode::from(130)),
+    }
+}
+
+/// Trains and shows what happens. Ctrl-C saves the state after the step under way.
+pub fn run_recipe(recipe: &Recipe, run: &RunDirectory, device_name: &str) -> Result<Outcome> {
+    let device = device(device_name)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    // The handler can be set once per process; a second training keeps the first one's.
+    let handler = ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        say("stopping after this step; press Ctrl-C again to stop at once and lose it");
+    });
+    if handler.is_err() {
+        say("Ctrl-C is handled already; it stops at once here");
+    }
+    let mut view = View::default();
+    let start = Instant::now();
+    let outcome = tamis_train::train(recipe, run, &device, &stop, &mut |event| view.show(event))?;
+    view.finish();
+    let seconds = start.elapsed().as_secs_f64();
+    let path = run.path().display();
+    match outcome {
+        Outcome::Finished { steps, best } => {
+            say(&format!("trained {steps} steps in {seconds:.0} s"));
+            if let Some((value, step)) = best {
+                say(&format!("the best dev value {value:.4} followed step {step}"));
+            }
+            say(&format!("the checkpoint is {}", run.checkpoint_path().display()));
+        }
+        Outcome::Interrupted { step } => say(&format!(
+            "stopped after step {step}; go on with: cargo xtask train --resume {path}"
+        )),
+    }
+    Ok(outcome)
+}
+
+/// Turns events into bars and lines.
+#[derive(Default)]
+struct View {
+    steps: Option<Progress>,
+    other: Option<Progress>,
+    groups: u64,
+    seconds: f64,
+    losses: Vec<f64>,
+    truncated: (u64, u64, u64),
+}
+
+impl View {
+    fn show(&mut self, event: Event) {
+        match event {
+            Event::Tokenising { done, total } => self.side("tokenising", "texts", done, total),
+            Event::Reranking { done, total } => {
+                self.side("dev", "queries", done as u64, total as u64);
+            }
+            Event::Started(plan) => self.started(&plan),
+            Event::Step(step) => self.step(&step),
+            Event::Dev(record) => self.dev(&record),
+            Event::Saved { step } => self.line(&format!("saved the state after step {step}")),
+            _ => {}
+        }
+    }
+
+    /// A second bar, for what happens between steps.
+    fn side(&mut self, what: &'static str, unit: &'static str, done: u64, total: u64) {
+        let bar = self.other.get_or_insert_with(|| Progress::new(what, unit, 0, total));
+        bar.set(done, "");
+    }
+
+    fn end_side(&mut self) {
+        if let Some(bar) = self.other.take() {
+            bar.finish();
+        }
+    }
+
+    fn line(&self, line: &str) {
+        match &self.steps {
+            Some(bar) => bar.say(line),
+            None => say(line),
+        }
+    }
+
+    fn started(&mut self, plan: &Plan) {
+        self.end_side();
+        self.line(&format!(
+            "{} steps on {} groups ({} per epoch, {} groups left out for want of a positive or \
+             negatives), {:.1} M parameters, {} documents cut to max_length",
+            plan.steps,
+            plan.groups,
+            plan.steps_per_epoch,
+            plan.left_out,
+            plan.parameters as f64 / 1e6,
+            plan.cut_documents,
+        ));
+        for (what, names) in
+            [("drew new", &plan.drawn), ("left out of the checkpoint", &plan.left_out_tensors)]
+        {
+            if !names.is_empty() {
+                self.line(&format!("{what}: {}", names.join(", ")));
+            }
+        }
+        if plan.resumed_at > 0 {
+            self.line(&format!("going on after step {}", plan.resumed_at));
+        }
+        self.steps = Some(Progress::new("training", "steps", plan.resumed_at, plan.steps));
+    }
+
+    fn step(&mut self, step: &StepRecord) {
+        self.end_side();
+        self.groups += step.groups as u64;
+        self.seconds += step.seconds;
+        self.losses.push(step.loss);
+        self.truncated.0 += (step.truncated_rows > 0) as u64 * step.truncated_rows;
+        self.truncated.1 += step.truncated_queries;
+        self.truncated.2 += step.groups as u64;
+        let recent = &self.losses[self.losses.len().saturating_sub(25)..];
+        let loss = recent.iter().sum::<f64>() / recent.len() as f64;
+        let rate = self.groups as f64 / self.seconds;
+        if let Some(bar) = &mut self.steps {
+            let message = format!("loss {loss:.4} lr {:.2e} {rate:.1} groups/s", step.lr);
+            bar.set(step.step, &message);
+        }
+    }
+
+    fn dev(&mut self, record: &DevRecord) {
+        self.end_side();
+        let row = |values: &std::collections::BTreeMap<String, f64>| {
+            let cells: Vec<String> =
+                values.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+            cells.join("  ")
+        };
+        let best = if record.best { "  (best so far)" } else { "" };
+        self.line(&format!("dev  first stage  {}", row(&record.first_stage)));
+        self.line(&format!("dev  step {:>7}  {}{best}", record.step, row(&record.dev)));
+    }
+
+    fn finish(mut self) {
+        self.end_side();
+        let (rows, queries, groups) = self.truncated;
+        if rows + queries > 0 {
+            self.line(&format!(
+                "cut while training: {rows} rows to max_length, {queries} queries to \
+                 query_max_length, in {groups} groups"
+            ));
+        }
+        if let Some(bar) = self.steps {
+            bar.finish();
+        }
+    }
+}
