@@ -1,4 +1,11 @@
-//! The integration tests of `tamis-data`, in one binary.
+//! What the crate promises about files, tokens and samples, seen from outside.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+
+mod dataset;
 mod encoding;
+mod formats;
+mod malformed;
 mod sampling;
+mod support;
+mod tokens;
