@@ -22,21 +22,21 @@ use collect::{Collection, Entry};
 /// What may be set; the defaults fit a build, a training of 8 minutes and a table on two cores.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Options {
+pub(crate) struct Options {
     /// How many candidates BM25 proposes per query.
-    pub depth: usize,
+    pub(crate) depth: usize,
     /// The most documents of one family of crates (`arrow`, `arrow-array`, … are one).
-    pub max_documents_per_family: usize,
+    pub(crate) max_documents_per_family: usize,
     /// The most queries of one family.
-    pub max_queries_per_family: usize,
+    pub(crate) max_queries_per_family: usize,
     /// The most queries of the train split.
-    pub max_train_queries: usize,
+    pub(crate) max_train_queries: usize,
     /// The most queries of the dev split.
-    pub max_dev_queries: usize,
+    pub(crate) max_dev_queries: usize,
     /// The most queries of the test split.
-    pub max_test_queries: usize,
+    pub(crate) max_test_queries: usize,
     /// The most characters of a document.
-    pub max_characters: usize,
+    pub(crate) max_characters: usize,
 }
 
 impl Default for Options {
@@ -44,7 +44,7 @@ impl Default for Options {
         Self {
             depth: 50,
             max_documents_per_family: 1500,
-            max_queries_per_family: 600,
+            max_queries_per_family: 400,
             max_train_queries: 20_000,
             max_dev_queries: 300,
             max_test_queries: 1000,
@@ -55,54 +55,54 @@ impl Default for Options {
 
 /// What was built, or found built.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Statistics {
+pub(crate) struct Statistics {
     /// Crates whose source was read.
-    pub crates: usize,
+    pub(crate) crates: usize,
     /// Crates of the lock file whose source is not on this machine.
-    pub crates_without_source: usize,
+    pub(crate) crates_without_source: usize,
     /// Source files read.
-    pub files: usize,
+    pub(crate) files: usize,
     /// Source files that are not UTF-8 or that `syn` does not understand.
-    pub files_not_parsed: usize,
+    pub(crate) files_not_parsed: usize,
     /// Documented public items.
-    pub items: usize,
+    pub(crate) items: usize,
     /// Items left out because another has the same text.
-    pub duplicate_items: usize,
+    pub(crate) duplicate_items: usize,
     /// Items whose summary is not a query: shared with another item, too short, or too long.
-    pub items_without_query: usize,
+    pub(crate) items_without_query: usize,
     /// Train, dev, test.
-    pub splits: [SplitStatistics; 3],
+    pub(crate) splits: [SplitStatistics; 3],
     /// Seconds for all of it, when it was built.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Whether it was there already.
     #[serde(skip)]
-    pub cached: bool,
+    pub(crate) cached: bool,
 }
 
 /// One split's part.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct SplitStatistics {
+pub(crate) struct SplitStatistics {
     /// `train`, `dev` or `test`.
-    pub name: String,
+    pub(crate) name: String,
     /// Families of crates; none is in two splits.
-    pub families: usize,
+    pub(crate) families: usize,
     /// Documents that candidates are drawn from.
-    pub documents: usize,
+    pub(crate) documents: usize,
     /// Queries, each with exactly one relevant document.
-    pub queries: usize,
+    pub(crate) queries: usize,
     /// Queries whose relevant document is among BM25's candidates.
     pub queries_answered_by_bm25: usize,
 }
 
 /// How far the work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// `reading crates` or `searching`.
-    pub stage: &'static str,
+    pub(crate) stage: &'static str,
     /// Crates read or splits searched.
-    pub done: usize,
+    pub(crate) done: usize,
     /// Of how many.
-    pub total: usize,
+    pub(crate) total: usize,
 }
 
 // Part of the cache key: to be raised when the same lock file would give other files.
@@ -119,7 +119,7 @@ const KEY_FILE: &str = "key.txt";
 /// # Errors
 /// When cargo cannot list the crates, there is too little documentation to split, `out` holds
 /// something else, or it cannot be written.
-pub fn build(
+pub(crate) fn build(
     workspace_root: &Path,
     out: &Path,
     options: &Options,
@@ -167,10 +167,9 @@ fn first_stage(
     let mut runs = Vec::new();
     for (i, split) in collection.splits.iter().enumerate() {
         progress(Progress { stage: "searching", done: i, total: collection.splits.len() });
-        let documents = split
-            .entries
-            .iter()
-            .map(|entry| Ok((DocId::new(&entry.id).map_err(tamis_data::ErrorKind::Id)?, entry.full_text())));
+        let documents = split.entries.iter().map(|entry| {
+            Ok((DocId::new(&entry.id).map_err(tamis_data::ErrorKind::Id)?, entry.full_text()))
+        });
         let index = Bm25::in_ram(documents, bm25)
             .with_context(|| format!("indexing the {} split", split.name))?;
         let queries: Vec<(QueryId, &str)> = split

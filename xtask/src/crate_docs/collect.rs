@@ -16,7 +16,9 @@ use super::{Options, Progress};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: String,
+    /// The item's path, crate first: the document's title.
     pub(super) name: String,
+    /// Signature, then the documentation without the summary.
     pub(super) text: String,
     pub(super) summary: String,
     pub(super) is_query: bool,
@@ -86,7 +88,10 @@ pub(super) fn read(
         for item in items.items {
             collection.items += 1;
             let entry = entry(&source.name, &item, options, &mut ids);
-            if !texts.insert(format!("{}\n{}", entry.summary, entry.full_text())) {
+            // The same item once more, for another platform say, or in a copied module.
+            let mut names = item.name.rsplit("::");
+            let short = (names.next(), names.next());
+            if !texts.insert(format!("{short:?}\n{}\n{}", entry.summary, entry.text)) {
                 collection.duplicate_items += 1;
                 continue;
             }
@@ -134,13 +139,26 @@ fn read_crate(root: &Path) -> CrateItems {
     files.sort();
     let mut read = CrateItems { files: files.len(), ..CrateItems::default() };
     for path in files {
-        let items = std::fs::read_to_string(&path).ok().and_then(|text| item::documented(&text));
+        let module = module(path.strip_prefix(root.join("src")).unwrap_or(&path));
+        let text = std::fs::read_to_string(&path).ok();
+        let items = text.and_then(|text| item::documented(&text, &module));
         match items {
             Some(items) => read.items.extend(items),
             None => read.files_not_parsed += 1,
         }
     }
     read
+}
+
+/// `ser/map.rs` and `ser/map/mod.rs` hold the module `ser::map`; `lib.rs` the root.
+fn module(path: &Path) -> Vec<String> {
+    let parts = path.with_extension("");
+    let mut parts: Vec<String> =
+        parts.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if parts.last().is_some_and(|last| last == "mod") || parts == ["lib"] || parts == ["main"] {
+        parts.pop();
+    }
+    parts
 }
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -171,7 +189,8 @@ fn entry(
     // A signature that lists a hundred constants says no more than its beginning.
     let signature = cut(&item.signature, options.max_characters / 3);
     let text = cut(&format!("{signature} {rest}"), options.max_characters).trim().to_owned();
-    Entry { id, name: item.name.clone(), text, summary, is_query: false }
+    let name = format!("{}::{}", crate_name.replace('-', "_"), item.name);
+    Entry { id, name, text, summary, is_query: false }
 }
 
 fn cut(text: &str, characters: usize) -> &str {
@@ -201,7 +220,14 @@ fn normal(summary: &str) -> String {
 /// Whether a sentence is prose of a useful length, and not about the documentation itself.
 fn asks(summary: &str) -> bool {
     const NOT_QUESTIONS: [&str; 8] = [
-        "see ", "todo", "fixme", "auto-generated", "generated ", "deprecated", "safety", "internal",
+        "see ",
+        "todo",
+        "fixme",
+        "auto-generated",
+        "generated ",
+        "deprecated",
+        "safety",
+        "internal",
     ];
     let words = summary.split_whitespace().filter(|w| w.chars().any(char::is_alphabetic)).count();
     let lower = summary.to_lowercase();
@@ -246,8 +272,7 @@ fn split(families: BTreeMap<String, Vec<Entry>>, options: &Options) -> Vec<Split
         splits[part].families += 1;
         splits[part].entries.extend(entries);
     }
-    let limits =
-        [options.max_train_queries, options.max_dev_queries, options.max_test_queries];
+    let limits = [options.max_train_queries, options.max_dev_queries, options.max_test_queries];
     for (split, limit) in splits.iter_mut().zip(limits) {
         keep_queries(split, limit);
     }
@@ -272,4 +297,106 @@ fn family(crate_name: &str) -> String {
 
 fn hash(parts: &[&str]) -> [u8; 32] {
     Sha256::digest(parts.join("\n")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(name: &str, documentation: &str) -> DocumentedItem {
+        let signature = format!("fn {name}()");
+        DocumentedItem { name: name.to_owned(), signature, documentation: documentation.to_owned() }
+    }
+
+    fn families(n: usize) -> BTreeMap<String, Vec<Entry>> {
+        let options = Options::default();
+        let entries = |family: usize| {
+            let documentation = |i: usize| {
+                format!("Turns the {} of the {} around.\n\nRest.", word(i), word(family + 100))
+            };
+            let mut ids = HashMap::new();
+            let mut make = |i| {
+                entry(
+                    &format!("family{family}"),
+                    &item(&word(i), &documentation(i)),
+                    &options,
+                    &mut ids,
+                )
+            };
+            (0..20).map(&mut make).collect::<Vec<_>>()
+        };
+        (0..n).map(|family| (word(family), entries(family))).collect()
+    }
+
+    /// A number in letters, since queries are told apart by letters.
+    fn word(n: usize) -> String {
+        n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
+    }
+
+    #[test]
+    fn relatives_are_one_family() {
+        for (name, expected) in
+            [("arrow-array", "arrow"), ("arrow2", "arrow"), ("serde_json", "serde"), ("syn", "syn")]
+        {
+            assert_eq!(family(name), expected);
+        }
+    }
+
+    #[test]
+    fn files_are_modules() {
+        assert_eq!(module(Path::new("lib.rs")), Vec::<String>::new());
+        assert_eq!(module(Path::new("ser/mod.rs")), ["ser"]);
+        assert_eq!(module(Path::new("ser/map.rs")), ["ser", "map"]);
+    }
+
+    #[test]
+    fn shared_short_and_odd_summaries_are_no_queries() {
+        let mut families = families(2);
+        let entries = families.get_mut("a").unwrap();
+        entries[0].summary = entries[1].summary.to_uppercase();
+        entries[2].summary = "Too short a one.".into();
+        entries[3].summary = "See the other function of this crate.".into();
+        assert_eq!(mark_queries(&mut families), 4);
+        assert!(families["a"][4].is_query && families["b"][1].is_query);
+        assert!(!families["a"][0].is_query && !families["a"][1].is_query);
+    }
+
+    #[test]
+    fn splits_share_no_family_and_keep_their_limits() {
+        let mut families = families(40);
+        mark_queries(&mut families);
+        let options = Options {
+            max_documents_per_family: 15,
+            max_queries_per_family: 10,
+            max_train_queries: 100,
+            max_dev_queries: 17,
+            ..Options::default()
+        };
+        for (name, entries) in &mut families {
+            thin(name, entries, &options);
+            assert_eq!(entries.len(), 15);
+        }
+        let splits = split(families, &options);
+        let n_queries: Vec<usize> = splits.iter().map(|split| split.queries().count()).collect();
+        assert_eq!(n_queries, [100, 17, 40]);
+        let mut seen = HashSet::new();
+        for split in &splits {
+            let names: HashSet<&str> =
+                split.entries.iter().map(|entry| entry.id.split('/').next().unwrap()).collect();
+            assert_eq!(names.len(), split.families);
+            for name in names {
+                assert!(seen.insert(name.to_owned()), "{name} is in two splits");
+            }
+        }
+        assert_eq!(seen.len(), 40);
+    }
+
+    #[test]
+    fn a_document_does_not_hold_its_query() {
+        let item =
+            item("f", "Frees the memory of it.\n\nNote: frees the memory of it. Be careful.");
+        let entry = entry("c", &item, &Options::default(), &mut HashMap::new());
+        assert_eq!(entry.summary, "Frees the memory of it.");
+        assert_eq!(entry.full_text(), "c::f fn f() Note: Be careful.");
+    }
 }

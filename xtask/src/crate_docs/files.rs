@@ -58,7 +58,8 @@ pub(super) fn write_collection(folder: &Path, collection: &Collection, runs: &[R
     for (split, run) in collection.splits.iter().zip(runs) {
         let mut qrels = b"query-id\tcorpus-id\tscore\n".to_vec();
         for entry in &split.entries {
-            let line = serde_json::json!({"_id": entry.id, "title": entry.name, "text": entry.text});
+            let line =
+                serde_json::json!({"_id": entry.id, "title": entry.name, "text": entry.text});
             writeln!(corpus, "{line}")?;
             if entry.is_query {
                 let id = entry.query_id();
@@ -81,5 +82,9 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let writing = || format!("writing {}", path.display());
     let mut file = BufWriter::new(File::create(path).with_context(writing)?);
     file.write_all(bytes).with_context(writing)?;
-    file.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(writing)?.sync_all().with_context(writing)
+    file.into_inner()
+        .map_err(std::io::IntoInnerError::into_error)
+        .with_context(writing)?
+        .sync_all()
+        .with_context(writing)
 }

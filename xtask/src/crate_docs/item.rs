@@ -7,7 +7,7 @@ use syn::{Attribute, Expr, ImplItem, Item, Lit, Meta, TraitItem, Visibility};
 /// A documented item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DocumentedItem {
-    /// `Type::method`, or the item's bare name.
+    /// `module::Type::method`, from the root of the crate.
     pub(super) name: String,
     /// As in the source, on one line, without body, attributes and comments.
     pub(super) signature: String,
@@ -16,10 +16,13 @@ pub(super) struct DocumentedItem {
 }
 
 /// The documented public items of a file, in its order; `None` when it is not Rust that `syn` knows.
-pub(super) fn documented(source: &str) -> Option<Vec<DocumentedItem>> {
+///
+/// `module` is the path of the module that the file holds; empty at the root.
+pub(super) fn documented(source: &str, module: &[String]) -> Option<Vec<DocumentedItem>> {
     let parsed = syn::parse_file(source).ok();
     let items = parsed.map(|file| {
-        let mut reader = Reader { source: Lines::new(source), found: Vec::new() };
+        let mut reader =
+            Reader { source: Lines::new(source), module: module.to_vec(), found: Vec::new() };
         reader.items(&file.items);
         reader.found
     });
@@ -30,6 +33,7 @@ pub(super) fn documented(source: &str) -> Option<Vec<DocumentedItem>> {
 
 struct Reader<'a> {
     source: Lines<'a>,
+    module: Vec<String>,
     found: Vec<DocumentedItem>,
 }
 
@@ -72,7 +76,9 @@ impl Reader<'_> {
             Item::Impl(i) if i.trait_.is_none() && !is_hidden(&i.attrs) => self.impl_(i),
             Item::Mod(m) if !is_hidden(&m.attrs) => {
                 if let Some((_, items)) = &m.content {
+                    self.module.push(m.ident.to_string());
                     self.items(items);
+                    self.module.pop();
                 }
             }
             _ => {}
@@ -83,7 +89,12 @@ impl Reader<'_> {
         if is_hidden(&t.attrs) {
             return;
         }
-        self.add(&t.attrs, t.ident.to_string(), t.trait_token.span, Some(t.brace_token.span.open()));
+        self.add(
+            &t.attrs,
+            t.ident.to_string(),
+            t.trait_token.span,
+            Some(t.brace_token.span.open()),
+        );
         for item in &t.items {
             if let TraitItem::Fn(f) = item {
                 self.add(&f.attrs, format!("{}::{}", t.ident, f.sig.ident), f.sig.span(), None);
@@ -115,8 +126,14 @@ impl Reader<'_> {
             return;
         }
         let text = self.source.between(from.start(), to.unwrap_or(from).end());
-        let name = name.replace("r#", "");
-        self.found.push(DocumentedItem { name, signature: one_line(text), documentation });
+        let path: Vec<&str> =
+            self.module.iter().map(String::as_str).chain([name.as_str()]).collect();
+        let name = path.join("::").replace("r#", "");
+        self.found.push(DocumentedItem {
+            name,
+            signature: one_line(text).trim_end_matches(['{', ' ']).to_owned(),
+            documentation,
+        });
     }
 }
 
@@ -149,11 +166,11 @@ fn documentation(attrs: &[Attribute]) -> String {
         // `#[doc = include_str!(..)]` and `concat!` are expressions that only the compiler evaluates.
         let Expr::Lit(value) = &doc.value else { continue };
         let Lit::Str(text) = &value.lit else { continue };
-        lines.extend(text.value().lines().map(|line| line.trim_end().to_owned()));
+        // Not `lines()`: an empty `///` ends a paragraph.
+        lines.extend(text.value().split('\n').map(|line| line.trim_end().to_owned()));
     }
-    let stripped = |line: &String| line.trim_start_matches([' ', '*']).len();
-    let starred = lines.len() > 2 && lines[1..].iter().all(|l| l.trim_start().starts_with('*') || stripped(l) == 0);
-    if starred {
+    let is_starred = |line: &String| line.trim_start().starts_with('*') || line.is_empty();
+    if lines.len() > 1 && lines[1..].iter().all(is_starred) {
         for line in &mut lines {
             *line = line.trim_start().trim_start_matches('*').to_owned();
         }
@@ -168,7 +185,10 @@ fn documentation(attrs: &[Attribute]) -> String {
 fn one_line(source: &str) -> String {
     let kept = source.lines().filter(|line| {
         let line = line.trim_start();
-        !line.starts_with("//") && !line.starts_with("#[") && !line.starts_with("/*") && !line.starts_with("* ")
+        !line.starts_with("//")
+            && !line.starts_with("#[")
+            && !line.starts_with("/*")
+            && !line.starts_with("* ")
     });
     let words: Vec<&str> = kept.flat_map(str::split_whitespace).collect();
     words.join(" ")
@@ -194,9 +214,77 @@ impl<'a> Lines<'a> {
 
     /// Lines count from 1, columns are characters from 0.
     fn offset(&self, place: LineColumn) -> usize {
-        let start = self.starts.get(place.line.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        let start =
+            self.starts.get(place.line.saturating_sub(1)).copied().unwrap_or(self.text.len());
         let line = &self.text[start..];
         let column = line.char_indices().nth(place.column).map_or(line.len(), |(at, _)| at);
         start + column
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str = r##"
+//! A file.
+/// Makes a thing.
+///
+/// At once.
+#[inline]
+pub fn make<T: Clone>(
+    // how many
+    n: usize,
+) -> Vec<T> where T: Default { todo!() }
+/// Private.
+fn hidden() {}
+#[doc = "Holds a number."]
+#[derive(Clone)]
+pub struct Holder {
+    /// The number.
+    #[serde(default)]
+    pub n: u32,
+}
+impl Holder {
+    /** Takes it apart,
+     *  for good. */
+    pub const fn r#into(self) -> u32 { self.n }
+    /// No longer.
+    #[deprecated]
+    pub fn old(self) {}
+}
+pub mod inner {
+    /// Says hello, é to all; in Ünïcode.
+    pub trait Hello: Send { /** Says it. */ fn hello(&self, to: &str) -> bool { true } }
+    #[cfg(test)]
+    mod tests { /// Not this.
+        pub fn test() {} }
+}
+/// Builds a list.
+#[macro_export]
+macro_rules! list { () => {} }
+"##;
+
+    #[test]
+    fn public_items_come_with_signature_and_documentation() {
+        let found = documented(SOURCE, &["a".to_owned()]).unwrap();
+        let lines: Vec<String> = found
+            .iter()
+            .map(|item| format!("{} | {} | {:?}", item.name, item.signature, item.documentation))
+            .collect();
+        let expected = expect_test::expect![[r#"
+            a::make | fn make<T: Clone>( n: usize, ) -> Vec<T> where T: Default | "Makes a thing.\n\nAt once."
+            a::Holder | struct Holder { pub n: u32, } | "Holds a number."
+            a::Holder::into | const fn r#into(self) -> u32 | "Takes it apart,\n  for good."
+            a::inner::Hello | trait Hello: Send | "Says hello, é to all; in Ünïcode."
+            a::inner::Hello::hello | fn hello(&self, to: &str) -> bool | "Says it."
+            a::list! | macro_rules! list | "Builds a list."
+        "#]];
+        expected.assert_eq(&format!("{}\n", lines.join("\n")));
+    }
+
+    #[test]
+    fn what_is_not_rust_is_refused() {
+        assert_eq!(documented("fn (", &[]), None);
     }
 }

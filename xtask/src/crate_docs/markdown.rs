@@ -14,6 +14,8 @@ pub(super) fn summary_and_rest(markdown: &str) -> (String, String) {
 /// Markdown into text: links become their words, code stays, markup goes. Paragraphs stay apart.
 fn plain(markdown: &str) -> String {
     let mut out = String::new();
+    // The lines of one paragraph are joined first: links and code spans may run over their ends.
+    let mut paragraph = String::new();
     let mut fence: Option<&str> = None;
     for line in markdown.lines() {
         let trimmed = line.trim();
@@ -21,7 +23,7 @@ fn plain(markdown: &str) -> String {
         match (fence, marker) {
             (None, Some(_)) => {
                 fence = marker;
-                out.push('\n');
+                end_paragraph(&mut paragraph, &mut out);
             }
             (Some(open), Some(close)) if open == close => {
                 fence = None;
@@ -36,18 +38,33 @@ fn plain(markdown: &str) -> String {
             (None, None) => {
                 let is_definition = trimmed.starts_with('[') && trimmed.contains("]: ");
                 let is_rule = trimmed.len() > 2 && trimmed.chars().all(|c| "-=*|: ".contains(c));
+                let is_heading = trimmed.starts_with('#');
+                if trimmed.is_empty() || is_heading {
+                    end_paragraph(&mut paragraph, &mut out);
+                }
                 if is_definition || is_rule {
                     continue;
                 }
-                let is_heading = trimmed.starts_with('#');
                 let words = trimmed.trim_start_matches(['#', '>']).trim_start();
                 let words = words.strip_prefix("* ").or(words.strip_prefix("- ")).unwrap_or(words);
-                out.push_str(&inline(words));
-                out.push_str(if is_heading { "\n\n" } else { "\n" });
+                paragraph.push_str(words);
+                paragraph.push(' ');
+                if is_heading {
+                    end_paragraph(&mut paragraph, &mut out);
+                }
             }
         }
     }
+    end_paragraph(&mut paragraph, &mut out);
     out.trim().to_owned()
+}
+
+fn end_paragraph(paragraph: &mut String, out: &mut String) {
+    if !paragraph.trim().is_empty() {
+        out.push_str(inline(paragraph).trim());
+        out.push_str("\n\n");
+    }
+    paragraph.clear();
 }
 
 /// `[words](place)`, `[words][place]`, `` `code` ``, `*stress*`, `<tags>` and images.
@@ -69,7 +86,16 @@ fn inline(line: &str) -> String {
                 }
                 out.push(c);
             }
-            '`' => {}
+            '`' => {
+                let n_ticks = rest.len() - rest.trim_start_matches('`').len();
+                let (ticks, inside) = rest.split_at(n_ticks);
+                // What a code span holds is no markup.
+                if let Some(end) = inside.find(ticks) {
+                    out.push_str(&inside[..end]);
+                    rest = &inside[end + n_ticks..];
+                    continue;
+                }
+            }
             '*' if !after.starts_with(' ') || out.ends_with(|c: char| !c.is_whitespace()) => {}
             '<' => {
                 let end = after.find('>');
@@ -104,7 +130,8 @@ fn link(text: &str) -> Option<(&str, &str)> {
                         _ => 0,
                     };
                     // `[1]` and `[0, 1)` stay; `[Name]` and `[words](place)` are links.
-                    let named = place > 0 || words.starts_with(|c: char| c == '`' || c.is_alphabetic());
+                    let named =
+                        place > 0 || words.starts_with(|c: char| c == '`' || c.is_alphabetic());
                     return named.then(|| (words, &after[place..]));
                 }
             }
@@ -117,8 +144,8 @@ fn link(text: &str) -> Option<(&str, &str)> {
 /// HTML as it occurs in documentation, and addresses; not `<T>`.
 fn is_tag(inside: &str) -> bool {
     const TAGS: [&str; 22] = [
-        "a", "b", "br", "code", "details", "div", "em", "h1", "h2", "h3", "i", "img", "li", "p", "pre",
-        "span", "strong", "sub", "summary", "sup", "table", "ul",
+        "a", "b", "br", "code", "details", "div", "em", "h1", "h2", "h3", "i", "img", "li", "p",
+        "pre", "span", "strong", "sub", "summary", "sup", "table", "ul",
     ];
     let name = inside.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
     TAGS.contains(&name) || inside.starts_with("http") || inside.starts_with("!--")
@@ -158,9 +185,7 @@ fn without(text: &str, sentence: &str) -> String {
 fn find_ignoring_case(text: &str, part: &str) -> Option<usize> {
     let (text_bytes, part_bytes) = (text.as_bytes(), part.as_bytes());
     // Only ASCII case is folded, so that places in bytes stay those of the text.
-    text_bytes
-        .windows(part_bytes.len())
-        .position(|window| window.eq_ignore_ascii_case(part_bytes))
+    text_bytes.windows(part_bytes.len()).position(|window| window.eq_ignore_ascii_case(part_bytes))
 }
 
 #[cfg(test)]
@@ -174,7 +199,11 @@ mod tests {
 
     #[test]
     fn the_summary_is_the_first_sentence() {
-        check("Reads a file. It may fail.\n\nThen ends.", "Reads a file.", "It may fail. Then ends.");
+        check(
+            "Reads a file. It may fail.\n\nThen ends.",
+            "Reads a file.",
+            "It may fail. Then ends.",
+        );
         check("Reads text (e.g. a file)\nof any size", "Reads text (e.g. a file) of any size", "");
     }
 
@@ -182,7 +211,7 @@ mod tests {
     fn links_become_their_words() {
         check(
             "Makes a [`Vec<T>`](std::vec) of [bytes][b], see [the book] and arrays `[u8; 4]`.\n\n[b]: https://x.y",
-            "Makes a Vec<T> of bytes, see the book and arrays u8; 4.",
+            "Makes a Vec<T> of bytes, see the book and arrays [u8; 4].",
             "",
         );
     }
@@ -193,6 +222,15 @@ mod tests {
             "Adds two.\n\n# Examples\n```rust\n# use x;\nassert_eq!(add(1, 2), 3); // **\n```",
             "Adds two.",
             "Examples assert_eq!(add(1, 2), 3); // **",
+        );
+    }
+
+    #[test]
+    fn links_and_code_run_over_lines() {
+        check(
+            "Reads [a\nfile](x) of `Vec<\nT>`\n# Panics\nNever.",
+            "Reads a file of Vec< T>",
+            "Panics Never.",
         );
     }
 

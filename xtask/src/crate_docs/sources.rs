@@ -31,6 +31,8 @@ pub(super) struct Found {
 /// # Errors
 /// When cargo cannot be run, or finds the lock file out of date.
 pub(super) fn find(workspace_root: &Path) -> Result<Found> {
+    let workspace_root = &std::fs::canonicalize(workspace_root)
+        .with_context(|| format!("finding {}", workspace_root.display()))?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let host = host(&cargo)?;
     let mut command = Command::new(&cargo);
@@ -96,10 +98,9 @@ fn roots(
 
 /// The folders in which cargo unpacks crates, in order of their names.
 fn registries() -> Vec<PathBuf> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
-        #[expect(deprecated, reason = "deprecated for old Windows behaviour, right since Rust 1.85")]
-        std::env::home_dir().map(|home| home.join(".cargo"))
-    });
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
     let entries = home.and_then(|home| std::fs::read_dir(home.join("registry/src")).ok());
     let mut folders: Vec<PathBuf> =
         entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
