@@ -58,7 +58,8 @@ impl Default for Bm25Options {
 /// use tamis_data::DocId;
 ///
 /// let texts = [("d1", "a drum sieve"), ("d2", "what passes the sieve is fine"), ("d3", "snow")];
-/// let documents = texts.map(|(id, text)| Ok((DocId::new(id)?, text.to_owned())));
+/// let id = |id| DocId::new(id).expect("no white space in it");
+/// let documents = texts.map(|(name, text)| Ok((id(name), text.to_owned())));
 /// let index = Bm25::in_ram(documents.into_iter(), Bm25Options::default())?;
 /// let found: Vec<_> = index.search("Sieves?", 10)?.iter().map(|d| d.document.to_string()).collect();
 /// assert_eq!(found, ["d1", "d2"]);
