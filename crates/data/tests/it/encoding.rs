@@ -11,7 +11,8 @@ const WORDS: [&str; 12] = [
 
 fn tokenizer() -> Tokenizer {
     let texts = ["alpha beta gamma alphabet betas", "a gam ? alpha beta gamma", "alpha 12 beta"];
-    train(texts.into_iter(), &VocabularyConfig { size: 80, ..VocabularyConfig::default() }).unwrap()
+    train(texts.into_iter(), &VocabularyConfig { size: 80, ..VocabularyConfig::default() })
+        .expect("eighty tokens hold the texts")
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -28,7 +29,7 @@ fn oracle(
     let mut tokenizer = tokenizer();
     let params =
         TruncationParams { max_length, strategy, stride: 0, direction: TruncationDirection::Right };
-    tokenizer.with_truncation(Some(params)).unwrap();
+    tokenizer.with_truncation(Some(params)).expect("no stride, no conflict");
     let row = tokenizer.encode((query, document), true).ok()?;
     Some((row.get_ids().to_vec(), row.get_type_ids().to_vec()))
 }
@@ -39,7 +40,7 @@ fn encode(
     document: &str,
 ) -> (Vec<u32>, Vec<u32>, TruncationReport) {
     let (mut batch, mut report) = (Batch::new(), TruncationReport::default());
-    encoder.encode(query, document, &mut batch, &mut report).unwrap();
+    encoder.encode(query, document, &mut batch, &mut report).expect("[UNK] covers every text");
     let (ids, type_ids) = batch.row(0);
     (ids.to_vec(), type_ids.to_vec(), report)
 }
@@ -143,8 +144,8 @@ mod with_fixtures {
     }
 
     fn row(batch: &Value, name: &str, row_idx: usize) -> Option<Vec<u32>> {
-        let values = batch.get(name)?[row_idx].as_array().unwrap();
-        Some(values.iter().map(|value| value.as_u64().unwrap() as u32).collect())
+        let values = batch.get(name)?[row_idx].as_array().expect("a list of numbers");
+        Some(values.iter().map(|value| value.as_u64().expect("a token id") as u32).collect())
     }
 
     /// The real part of a padded row, on whichever side the padding is.
