@@ -8,6 +8,7 @@ mod ranking;
 
 pub mod report;
 pub mod statistics;
+pub mod trec;
 
 pub use compare::{CompareConfig, Comparison, MeasureComparison, compare};
 pub use error::{Error, Result};

@@ -1,5 +1,6 @@
 //! Measures, texts and reports held against files made by other programs.
 
 mod files;
+mod trec_eval;
 mod with_data;
 mod with_fixtures;
