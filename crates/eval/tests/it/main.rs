@@ -1,6 +1,7 @@
 //! Measures, texts and reports held against files made by other programs.
 
 mod files;
+mod fusion;
 mod trec_eval;
 mod with_data;
 mod with_fixtures;
