@@ -6,6 +6,7 @@ mod evaluate;
 mod measure;
 mod ranking;
 
+pub mod files;
 pub mod fuse;
 pub mod report;
 pub mod statistics;

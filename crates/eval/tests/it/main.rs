@@ -2,6 +2,8 @@
 
 mod files;
 mod fusion;
+mod malformed;
+mod properties;
 mod trec_eval;
 mod with_data;
 mod with_fixtures;
