@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
 use crate::measure::Measure;
 use crate::statistics::{
-    Interval, Randomisation, StudentTest, bootstrap_mean, cohens_d, mean, paired_t_test,
+    Interval, Randomisation, StudentTest, benjamini_hochberg, bootstrap_mean, cohens_d, holm, mean, paired_t_test,
     randomisation_test, sign_test, wilcoxon_test,
 };
 
@@ -52,6 +52,9 @@ pub struct MeasureComparison {
     pub losses: usize,
     /// Fisher's paired randomisation test.
     pub randomisation: Randomisation,
+    /// The randomisation test's p-value after adjustment for several systems; the plain one until
+    /// [`compare_all`] adjusts it.
+    pub adjusted_p: f64,
     /// Student's paired t-test.
     pub student: StudentTest,
     /// p-value of Wilcoxon's signed-rank test.
@@ -117,6 +120,8 @@ pub fn compare(
                 differences.iter().filter(|&&d| test(d, config.tie)).count()
             };
             let (wins, losses) = (count(|d, tie| d > tie), count(|d, tie| d < -tie));
+            let randomisation =
+                randomisation_test(&differences, config.n_permutations, config.seed);
             MeasureComparison {
                 measure: baseline.measures()[index].clone(),
                 baseline: baseline.summary(index),
@@ -124,7 +129,8 @@ pub fn compare(
                 wins,
                 ties: differences.len() - wins - losses,
                 losses,
-                randomisation: randomisation_test(&differences, config.n_permutations, config.seed),
+                adjusted_p: randomisation.p,
+                randomisation,
                 student: paired_t_test(&differences),
                 wilcoxon_p: wilcoxon_test(&differences),
                 sign_p: sign_test(&differences),
@@ -145,6 +151,65 @@ pub fn compare(
         queries: baseline.queries().to_vec(),
         measures,
     })
+}
+
+/// How p-values are adjusted when several systems are compared with one baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Correction {
+    /// Not at all.
+    None,
+    /// Holm: bounds the chance of any false finding.
+    #[default]
+    Holm,
+    /// Benjamini and Hochberg: bounds the share of false findings.
+    BenjaminiHochberg,
+}
+
+impl std::str::FromStr for Correction {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "none" => Ok(Self::None),
+            "holm" => Ok(Self::Holm),
+            "bh" => Ok(Self::BenjaminiHochberg),
+            other => Err(Error::Option {
+                option: "correction",
+                expected: "`none`, `holm` or `bh`".to_owned(),
+                found: other.to_owned(),
+            }),
+        }
+    }
+}
+
+/// Compares each system with a baseline; p-values are adjusted over the systems, for each measure
+/// on its own.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_all(
+    baseline: &Evaluation,
+    systems: &[&Evaluation],
+    config: &CompareConfig,
+    correction: Correction,
+) -> Result<Vec<Comparison>> {
+    let mut comparisons = systems
+        .iter()
+        .map(|system| compare(baseline, system, config))
+        .collect::<Result<Vec<_>>>()?;
+    for measure in 0..baseline.measures().len() {
+        let p_values: Vec<f64> =
+            comparisons.iter().map(|c| c.measures[measure].randomisation.p).collect();
+        let adjusted = match correction {
+            Correction::None => p_values,
+            Correction::Holm => holm(&p_values),
+            Correction::BenjaminiHochberg => benjamini_hochberg(&p_values),
+        };
+        for (comparison, p) in comparisons.iter_mut().zip(adjusted) {
+            comparison.measures[measure].adjusted_p = p;
+        }
+    }
+    Ok(comparisons)
 }
 
 impl Comparison {

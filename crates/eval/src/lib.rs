@@ -6,10 +6,15 @@ mod evaluate;
 mod measure;
 mod ranking;
 
+pub mod files;
+pub mod fuse;
 pub mod report;
 pub mod statistics;
+pub mod trec;
 
-pub use compare::{CompareConfig, Comparison, MeasureComparison, compare};
+pub use compare::{
+    CompareConfig, Comparison, Correction, MeasureComparison, compare, compare_all,
+};
 pub use error::{Error, Result};
 pub use evaluate::{Absence, Evaluation, MissingQueries, evaluate};
 pub use measure::{Continuation, Family, Gain, Measure, Summary};

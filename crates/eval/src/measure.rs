@@ -12,11 +12,10 @@ pub use gain::Gain;
 
 pub(crate) use average_precision::{
     average_precision, bpref, inferred_average_precision, interpolated_precisions,
-    reciprocal_rank,
+    reciprocal_rank, sum_of_precisions,
 };
-pub(crate) use precision::{
-    precision, r_precision, recall, success,
-};
+pub(crate) use gain::{discount, ndcg};
+pub(crate) use precision::{precision, r_precision, recall, relative_precision, success};
 pub(crate) use set::{set_average_precision, set_f, set_precision, set_relative_precision};
 
 use crate::ranking::Ranking;
@@ -159,7 +158,7 @@ impl Measure {
         let (rel, cutoff) = (self.rel, self.cutoff);
         let depth = cutoff.unwrap_or(usize::MAX);
         match self.family {
-            Family::Ndcg(gain) => gain::ndcg(ranking, gain, cutoff),
+            Family::Ndcg(gain) => ndcg(ranking, gain, cutoff),
             Family::ReciprocalRank => reciprocal_rank(ranking, rel, cutoff),
             Family::AveragePrecision => average_precision(ranking, rel, cutoff),
             Family::Precision => precision(ranking, rel, depth),

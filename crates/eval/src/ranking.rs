@@ -88,7 +88,7 @@ impl Ranking {
 /// Documents outside the pool rank as -1 and pooled ones without judgement as -2, which only a
 /// level below zero can tell; trec_eval has it so.
 #[must_use]
-pub fn is_relevant(grade: Option<i32>, level: i32) -> bool {
+pub(crate) fn is_relevant(grade: Option<i32>, level: i32) -> bool {
     let value = match grade {
         None => -1,
         Some(grade) if grade < 0 => -2,

@@ -83,8 +83,8 @@ pub(crate) fn bpref(ranking: &Ranking, level: i32) -> f64 {
 
 /// The highest precision at or after the rank where each recall point is reached.
 ///
-/// A recall of `x` is reached at `x R` relevant documents, rounded up with trec_eval's tolerance
-/// of 0.9 (`floor(x R + 0.9)`).
+/// A recall of `x` is reached at `floor(x R + 0.9)` relevant documents, as in pytrec_eval and
+/// trec_eval up to 9.0.7; later versions round to the nearest.
 pub(crate) fn interpolated_precisions(ranking: &Ranking, level: i32, recalls: &[f64]) -> Vec<f64> {
     let n_relevant = ranking.n_relevant(level) as f64;
     let ranks: Vec<usize> = ranking.relevant_ranks(level, None).collect();
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn interpolation_looks_ahead() {
-        let precisions = interpolated_precisions(&ranking(), 1, &[0.0, 0.5, 0.51, 1.0]);
+        let precisions = interpolated_precisions(&ranking(), 1, &[0.0, 0.5, 0.54, 1.0]);
         assert_eq!(precisions, [0.5, 0.5, 0.5, 0.4]);
     }
 }

@@ -25,19 +25,29 @@ pub fn table(evaluations: &[&Evaluation], comparisons: &[Comparison]) -> String 
         let entries = || comparison.measures.iter();
         let mut row = vec!["  difference".to_owned()];
         row.extend(entries().map(|entry| {
-            let p = entry.randomisation.p;
-            let stars = if p < 0.01 { "**" } else if p < 0.05 { "*" } else { "" };
-            format!("{:+.4}{stars}", entry.system - entry.baseline)
+            format!("{:+.4}{}", entry.system - entry.baseline, stars(entry.adjusted_p))
         }));
         rows.push(row);
         let mut row = vec!["  p (randomisation)".to_owned()];
-        row.extend(entries().map(|entry| p_value(entry.randomisation.p)));
+        row.extend(entries().map(|entry| p_value(entry.adjusted_p)));
         rows.push(row);
         let mut row = vec!["  won / tied / lost".to_owned()];
         row.extend(entries().map(|e| format!("{}/{}/{}", e.wins, e.ties, e.losses)));
         rows.push(row);
     }
     align(&rows)
+}
+
+/// `**` below .01, `*` below .05.
+#[must_use]
+pub fn stars(p: f64) -> &'static str {
+    if p < 0.01 {
+        "**"
+    } else if p < 0.05 {
+        "*"
+    } else {
+        ""
+    }
 }
 
 /// A p-value with three decimals, or what it lies below.
