@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use tamis_data::Run;
-use tamis_data::format::trec::{read_qrels, read_run};
+use tamis_data::format::{read_qrels, read_run};
 use tamis_eval::report::terminal;
 use tamis_eval::{CompareConfig, Evaluation, Measure, MissingQueries, compare, evaluate};
 

@@ -1,7 +1,9 @@
 //! `cargo xtask`: Tamis end to end, one file per command.
 
+mod crate_docs;
 mod device;
 mod evaluate;
+mod main_job;
 mod prepare;
 mod progress;
 mod rerank;

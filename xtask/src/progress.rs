@@ -54,6 +54,11 @@ impl Progress {
         }
     }
 
+    /// How many units there are, where that becomes known later.
+    pub fn total(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
     /// Writes a line above the bar.
     pub fn say(&self, line: &str) {
         self.bar.suspend(|| say(line));

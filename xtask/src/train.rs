@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tamis_train::{DevRecord, Event, Outcome, Plan, Recipe, RunDirectory, StepRecord};
 
 use crate::device::device;
+use crate::main_job::main_job;
 use crate::progress::{Progress, say};
 
 /// Train a reranker.
@@ -56,7 +57,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
             let run = RunDirectory::open(path)?;
             (Recipe::read(&run.recipe_path(), &[])?, run)
         }
-        (None, None) => bail!("a recipe is needed"),
+        (None, None) => return main_job(&args.device),
     };
     match run_recipe(&recipe, &run, &args.device)? {
         Outcome::Finished { .. } => Ok(ExitCode::SUCCESS),

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod batch;
+#[cfg(feature = "bm25")]
+pub mod bm25;
 pub mod format;
 pub mod output;
 pub mod vocabulary;
