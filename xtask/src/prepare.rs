@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use tamis_data::{Dataset, GroupScores, PrepareOptions, Sources};
+use tamis_data::{Dataset, Error, ErrorKind, GroupScores, PrepareOptions, Sources};
 
 /// Turn text files into a prepared dataset.
 ///
@@ -124,10 +124,21 @@ pub fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    let report = report?;
+    let report = report.map_err(with_advice)?;
     let dataset = Dataset::open(&args.out)?;
     let bytes: u64 = dataset.manifest().files.values().map(|file| file.bytes).sum();
     print!("{report}");
     println!("{} in {}", HumanBytes(bytes), args.out.display());
     Ok(())
+}
+
+/// Names the flag that lets such a line pass, where there is one.
+fn with_advice(error: Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        ErrorKind::Unknown { .. } => "--skip-unknown leaves such lines out and counts them",
+        ErrorKind::EmptyText { .. } => "--allow-empty keeps such texts and counts them",
+        ErrorKind::Exists => "--replace replaces it",
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error} ({advice})")
 }

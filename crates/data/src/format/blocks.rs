@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use memchr::{memchr, memrchr};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use sha2::{Digest, Sha256};
 
@@ -24,8 +25,6 @@ const PIECE: usize = 256 << 10;
 /// Whole lines, the last with or without its line feed.
 pub(crate) struct Block {
     bytes: Vec<u8>,
-    /// Lines of the file before this block.
-    lines_before: u64,
 }
 
 /// The length and the SHA-256 of a file.
@@ -40,6 +39,8 @@ pub(crate) struct Blocks {
     reader: JoinHandle<io::Result<Digested>>,
     read: Arc<AtomicU64>,
     path: PathBuf,
+    /// Lines of the blocks that were parsed.
+    lines: u64,
 }
 
 impl Blocks {
@@ -61,7 +62,7 @@ impl Blocks {
             let bytes = count.load(Ordering::Relaxed);
             Ok(Digested { bytes, sha256: hexadecimal(&hasher.finalize()) })
         });
-        Ok(Self { receiver, reader, read, path: path.to_owned() })
+        Ok(Self { receiver, reader, read, path: path.to_owned(), lines: 0 })
     }
 
     /// The next block, or `None` at the end.
@@ -81,45 +82,49 @@ impl Blocks {
         digested.map_err(|error| Error::file(&self.path, error))
     }
 
-    /// Parses the lines of a block on all threads; the parts come back in order.
+    /// Parses the lines of a block on all threads; the parts come back in order. Blocks must be
+    /// parsed in order too, for the numbers of their lines.
     pub(crate) fn parse<T: Default + Send>(
-        path: &Path,
+        &mut self,
         block: &Block,
         parse: impl Fn(&str, &mut T) -> std::result::Result<(), ErrorKind> + Sync,
     ) -> Result<Vec<T>> {
-        let parts: Vec<std::result::Result<T, (usize, ErrorKind)>> = pieces(&block.bytes)
+        // Of every piece: its lines up to an error, and what came of them.
+        let parts: Vec<(u64, std::result::Result<T, ErrorKind>)> = pieces(&block.bytes)
             .par_iter()
-            .map(|&(start, stop)| {
-                let mut part = T::default();
-                let mut at = start;
-                for line in block.bytes[start..stop].split_inclusive(|&byte| byte == b'\n') {
-                    str_of(line)
-                        .and_then(|line| parse(line, &mut part))
-                        .map_err(|kind| (at, kind))?;
-                    at += line.len();
+            .map(|piece| {
+                let (mut part, mut lines, mut rest) = (T::default(), 0, *piece);
+                while !rest.is_empty() {
+                    let end = memchr(b'\n', rest).map_or(rest.len(), |feed| feed + 1);
+                    lines += 1;
+                    if let Err(kind) = str_of(&rest[..end]).and_then(|line| parse(line, &mut part))
+                    {
+                        return (lines, Err(kind));
+                    }
+                    rest = &rest[end..];
                 }
-                Ok(part)
+                (lines, Ok(part))
             })
             .collect();
-        let place = |(at, kind): (usize, ErrorKind)| {
-            let before = block.bytes[..at].iter().filter(|&&byte| byte == b'\n').count();
-            Error::line(path, block.lines_before + before as u64 + 1, kind)
-        };
         // The first error in the file is told, whichever thread was first.
-        parts.into_iter().map(|part| part.map_err(place)).collect()
+        let mut parsed = Vec::with_capacity(parts.len());
+        for (lines, part) in parts {
+            self.lines += lines;
+            parsed.push(part.map_err(|kind| Error::line(&self.path, self.lines, kind))?);
+        }
+        Ok(parsed)
     }
 }
 
 /// Cuts at line ends.
-fn pieces(bytes: &[u8]) -> Vec<(usize, usize)> {
+fn pieces(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut pieces = Vec::with_capacity(bytes.len() / PIECE + 1);
-    let mut start = 0;
-    while start < bytes.len() {
-        let goal = bytes.len().min(start + PIECE);
-        let stop = bytes[goal - 1..].iter().position(|&byte| byte == b'\n');
-        let stop = stop.map_or(bytes.len(), |length| goal + length);
-        pieces.push((start, stop));
-        start = stop;
+    while !bytes.is_empty() {
+        let goal = bytes.len().min(PIECE);
+        let end = memchr(b'\n', &bytes[goal - 1..]).map_or(bytes.len(), |feed| goal + feed);
+        let (piece, rest) = bytes.split_at(end);
+        pieces.push(piece);
+        bytes = rest;
     }
     pieces
 }
@@ -132,7 +137,7 @@ fn str_of(line: &[u8]) -> std::result::Result<&str, ErrorKind> {
 }
 
 fn read_blocks(mut text: impl Read, mut send: impl FnMut(io::Result<Block>) -> bool) {
-    let (mut carried, mut lines_before) = (Vec::new(), 0);
+    let mut carried = Vec::new();
     loop {
         let mut bytes = std::mem::take(&mut carried);
         bytes.reserve(BLOCK);
@@ -146,8 +151,7 @@ fn read_blocks(mut text: impl Read, mut send: impl FnMut(io::Result<Block>) -> b
                 }
                 Ok(0) => break None,
                 Ok(_) => {
-                    let feed = bytes[from..].iter().rposition(|&byte| byte == b'\n');
-                    if let Some(feed) = feed {
+                    if let Some(feed) = memrchr(b'\n', &bytes[from..]) {
                         break Some(from + feed + 1);
                     }
                 }
@@ -156,11 +160,9 @@ fn read_blocks(mut text: impl Read, mut send: impl FnMut(io::Result<Block>) -> b
         if let Some(end) = end {
             carried = bytes.split_off(end);
         }
-        let lines = bytes.iter().filter(|&&byte| byte == b'\n').count();
-        if !bytes.is_empty() && !send(Ok(Block { bytes, lines_before })) {
+        if !bytes.is_empty() && !send(Ok(Block { bytes })) {
             return;
         }
-        lines_before += lines as u64;
         if end.is_none() {
             return;
         }
@@ -197,12 +199,12 @@ mod tests {
         let mut blocks = Blocks::open(&path).unwrap();
         let mut found = Vec::new();
         while let Some(block) = blocks.next().unwrap() {
-            assert_eq!(block.lines_before, found.len() as u64);
             let keep = |line: &str, part: &mut Vec<String>| {
                 part.push(line.to_owned());
                 Ok(())
             };
-            found.extend(Blocks::parse(&path, &block, keep).unwrap().concat());
+            found.extend(blocks.parse(&block, keep).unwrap().concat());
+            assert_eq!(blocks.lines, found.len() as u64);
         }
         assert_eq!(found, lines);
         let digested = blocks.finish().unwrap();
@@ -217,12 +219,13 @@ mod tests {
         let path = folder.path().join("lines.txt");
         let lines: Vec<String> = (1..=200_000).map(|i| format!("{i}")).collect();
         std::fs::write(&path, lines.join("\n")).unwrap();
-        let block = Blocks::open(&path).unwrap().next().unwrap().unwrap();
+        let mut blocks = Blocks::open(&path).unwrap();
+        let block = blocks.next().unwrap().unwrap();
         let refuse = |line: &str, _: &mut ()| match line.parse::<u64>() {
             Ok(n) if n >= 123_456 => Err(ErrorKind::Empty),
             _ => Ok(()),
         };
-        let error = Blocks::parse(&path, &block, refuse).unwrap_err();
+        let error = blocks.parse(&block, refuse).unwrap_err();
         assert_eq!(error.line_number(), Some(123_456));
     }
 }

@@ -145,8 +145,7 @@ impl Texts {
         while let Some(block) = blocks.next()? {
             let done = std::mem::take(&mut parsed);
             // One block is parsed while the one before it is written.
-            let (written, next) =
-                rayon::join(|| self.append(&done), || Blocks::parse(path, &block, row));
+            let (written, next) = rayon::join(|| self.append(&done), || blocks.parse(&block, row));
             written?;
             parsed = next?;
             let read = blocks.bytes_read();

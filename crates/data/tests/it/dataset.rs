@@ -341,20 +341,21 @@ fn naive(
 
 /// Every real collection, against the readers of whole files.
 mod with_data {
-    use super::{Dataset, PathBuf, PrepareOptions, Sources, folder, format, prepare};
+    use super::{Dataset, PathBuf, PrepareOptions, Qrels, Sources, folder, format, prepare};
     use crate::support::shared;
 
     #[test]
     fn real_collections() {
         let data = shared("TAMIS_DATA");
+        // The last columns: empty documents; judgements of documents that the corpus lacks.
         let collections = [
-            ("adi", "bm25/test.run", "test", 0),
-            ("cranfield", "bm25/test.run", "test", 2),
-            ("medquad", "bm25/train.run", "train", 0),
-            ("t2ranking-100", "bm25/train.run", "train", 0),
-            ("trec-dl19", "runs/BM25.run", "test", 0),
+            ("adi", "bm25/test.run", "test", 0, 0),
+            ("cranfield", "bm25/test.run", "test", 2, 0),
+            ("medquad", "bm25/train.run", "train", 0, 0),
+            ("t2ranking-100", "bm25/train.run", "train", 0, 0),
+            ("trec-dl19", "runs/BM25.run", "test", 0, 5_277),
         ];
-        for (name, run, split, empty) in collections {
+        for (name, run, split, empty, unknown) in collections {
             let of = |file: &str| -> PathBuf { data.join(name).join(file) };
             let folder = folder();
             let sources = Sources {
@@ -365,10 +366,18 @@ mod with_data {
                 ..Sources::default()
             };
             let out = folder.path().join(name);
-            let options = PrepareOptions { allow_empty: empty > 0, ..PrepareOptions::default() };
+            let options = PrepareOptions {
+                allow_empty: empty > 0,
+                skip_unknown: unknown > 0,
+                ..PrepareOptions::default()
+            };
             let report = prepare(&sources, &out, &options, &mut |_, _| {}).unwrap();
             let dataset = Dataset::open(&out).unwrap();
-            assert_eq!(report.empty_documents, empty, "{name}");
+            assert_eq!(
+                (report.empty_documents, report.unknown_documents),
+                (empty, unknown),
+                "{name}"
+            );
             let mut row = 0;
             format::read_documents(&sources.corpus[0], |id, text| {
                 assert_eq!((dataset.corpus().id(row), dataset.corpus().text(row)), (id, text));
@@ -381,6 +390,7 @@ mod with_data {
             let qrels = format::read_qrels(&sources.qrels[0]).unwrap();
             assert_eq!(report.groups as usize, run.n_queries(), "{name}");
             assert_eq!(report.judgements as usize, qrels.n_judgements(), "{name}");
+            let qrels = known(&qrels, &dataset);
             let expected = super::naive(&run, &qrels, None, true);
             for group in dataset.groups().iter() {
                 let query = dataset.queries().id(group.query);
@@ -399,6 +409,19 @@ mod with_data {
                 assert_eq!(found, expected, "{name} {query}");
             }
         }
+    }
+
+    /// The judgements of documents that a dataset has.
+    fn known(qrels: &Qrels, dataset: &Dataset) -> Qrels {
+        let mut known = Qrels::new();
+        for (query, judged) in qrels.iter() {
+            for (document, &relevance) in judged {
+                if dataset.corpus().row_of(document.as_str()).is_some() {
+                    known.insert(query.clone(), document.clone(), relevance).unwrap();
+                }
+            }
+        }
+        known
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn queries() {
                 "q.csv: extension: expected .jsonl, .tsv (or .gz, .zst behind them) or .parquet, found `q.csv`"
             ],
         ),
-        ("q.tsv.gz", b"a\tone\n", expect!["q.tsv.gz:1: invalid gzip header"]),
+        ("q.tsv.gz", b"a\tone, and no gzip\n", expect!["q.tsv.gz:1: invalid gzip header"]),
     ];
     for (name, content, expected) in &cases {
         check(name, content, format::read_queries, expected);
@@ -179,7 +179,7 @@ fn groups() {
         (
             b"{\"query\": \"q\", \"pos\": \"a\"}\n",
             expect![[
-                r#"g.jsonl:1: invalid type: string "a", expected a sequence at line 1 column 26"#
+                r#"g.jsonl:1: invalid type: string "a", expected a sequence at line 1 column 25"#
             ]],
         ),
     ];
@@ -190,7 +190,7 @@ fn groups() {
         "g.json",
         b"{\"qry\": {\"qid\": \"q\", \"query\": [1, -2]}, \"pos\": [], \"neg\": []}\n",
         |path| group_tokens::read_groups(path, |_| Ok(())),
-        &expect!["g.json:1: invalid value: integer `-2`, expected u32 at line 1 column 37"],
+        &expect!["g.json:1: invalid value: integer `-2`, expected u32 at line 1 column 36"],
     );
     check(
         "top1000.tsv",
