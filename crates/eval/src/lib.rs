@@ -8,6 +8,7 @@ mod ranking;
 
 pub mod files;
 pub mod fuse;
+pub mod msmarco;
 pub mod report;
 pub mod statistics;
 pub mod trec;

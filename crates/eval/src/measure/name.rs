@@ -81,7 +81,7 @@ impl<'a> Parts<'a> {
             "IPrec" => {
                 let recall = self.at.take().or_else(|| self.take("recall"));
                 let Some(recall) = recall else {
-                    return Err(error(self.text, "a recall point, such as `IPrec@0.1`", self.text));
+                    return Err(error(self.text, "a recall point, such as `IPrec@0.1`", ""));
                 };
                 Family::InterpolatedPrecision { recall: self.number("recall", recall, 0.0..=1.0)? }
             }
@@ -129,7 +129,7 @@ impl<'a> Parts<'a> {
         }
         if cutoff_use(&measure.family) == Cutoff::Required && measure.cutoff.is_none() {
             let example = format!("a cutoff, such as `{}@10`", self.name);
-            return Err(error(self.text, &example, self.text));
+            return Err(error(self.text, &example, ""));
         }
         Ok(measure)
     }
@@ -141,7 +141,7 @@ impl<'a> Parts<'a> {
             name => {
                 let Some(cutoff) = self.cutoff()? else {
                     let example = format!("a cutoff, such as `{name}(max_rel=3)@10`");
-                    return Err(error(self.text, &example, self.text));
+                    return Err(error(self.text, &example, ""));
                 };
                 match name {
                     "NERR8" => Continuation::Truncated(cutoff),
@@ -175,7 +175,7 @@ impl<'a> Parts<'a> {
                 .parse()
                 .map_err(|_| error(self.text, &format!("an integer for `{key}`"), found)),
             (None, Some(default)) => Ok(default),
-            (None, None) => Err(error(self.text, &format!("the parameter `{key}`"), self.text)),
+            (None, None) => Err(error(self.text, &format!("the parameter `{key}`"), "")),
         }
     }
 
@@ -266,7 +266,7 @@ fn uses_rel(family: &Family) -> bool {
 }
 
 fn error(text: &str, expected: &str, found: &str) -> Error {
-    let found = if found == text { "none".to_owned() } else { format!("`{found}`") };
+    let found = if found.is_empty() { "none".to_owned() } else { format!("`{found}`") };
     Error::Measure { text: text.to_owned(), expected: expected.to_owned(), found }
 }
 
@@ -418,6 +418,8 @@ mod tests {
         check("AP(rel=x)", "measure `AP(rel=x)`: expected an integer for `rel`, found `x`");
         check("RBP(p=2)", "measure `RBP(p=2)`: expected a number from 0 to 1 for `p`, found `2`");
         check("AP(rel=2", "measure `AP(rel=2`: expected `)` after the parameters, found `rel=2`");
-        assert!("ndgc@10".parse::<Measure>().is_err());
+        let unknown = "ndgc".parse::<Measure>().unwrap_err().to_string();
+        assert!(unknown.starts_with("measure `ndgc`: expected a name among nDCG RR"), "{unknown}");
+        assert!(unknown.ends_with("found `ndgc`"), "{unknown}");
     }
 }
