@@ -18,5 +18,5 @@ pub use compare::{
 };
 pub use error::{Error, Result};
 pub use evaluate::{Absence, Evaluation, MissingQueries, evaluate};
-pub use measure::{Continuation, Family, Gain, Measure, Summary};
+pub use measure::{Continuation, Family, Gain, Measure, Summary, measures_page};
 pub use ranking::Ranking;

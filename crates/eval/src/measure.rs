@@ -4,11 +4,13 @@ mod average_precision;
 mod cascade;
 mod gain;
 mod name;
+mod page;
 mod precision;
 mod set;
 
 pub use cascade::Continuation;
 pub use gain::Gain;
+pub use page::measures_page;
 
 pub(crate) use average_precision::{
     average_precision, bpref, inferred_average_precision, interpolated_precisions,

@@ -58,6 +58,12 @@ pub fn run(
     }
 }
 
+/// trec_eval's nicknames with their members, then its measures, one to a line.
+#[must_use]
+pub fn measure_names() -> String {
+    table::help()
+}
+
 type Ended = std::io::Result<Result<(), Exit>>;
 
 fn evaluate(arguments: &[String], compat: Compat, out: &mut dyn Write) -> Ended {
