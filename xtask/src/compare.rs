@@ -93,8 +93,18 @@ fn details(evaluations: &[&Evaluation], comparisons: &[Comparison], n_moved: usi
     for comparison in comparisons {
         out.push_str(&format!("{} against {}\n", comparison.system, comparison.baseline));
         let head = [
-            "", "baseline", "system", "difference", "95 % interval", "p", "adjusted p", "t-test",
-            "Wilcoxon", "sign", "effect d", "won/tied/lost",
+            "",
+            "baseline",
+            "system",
+            "difference",
+            "95 % interval",
+            "p",
+            "adjusted p",
+            "t-test",
+            "Wilcoxon",
+            "sign",
+            "effect d",
+            "won/tied/lost",
         ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         for entry in &comparison.measures {

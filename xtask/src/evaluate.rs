@@ -96,8 +96,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         return msmarco(&qrels, &args.run, quirks);
     }
     let measures = parse_measures(&args.measures)?;
-    let paths: Vec<&Path> =
-        args.baseline.iter().chain(&args.run).map(PathBuf::as_path).collect();
+    let paths: Vec<&Path> = args.baseline.iter().chain(&args.run).map(PathBuf::as_path).collect();
     let evaluations = evaluate_all(&qrels, &paths, &measures, args.missing)?;
     let shown: Vec<&Evaluation> = evaluations.iter().collect();
     let comparisons = match args.baseline {

@@ -64,11 +64,8 @@ pub struct Args {
 /// When a file cannot be read or written, or the runs cannot be evaluated.
 pub fn run(args: Args) -> Result<ExitCode> {
     let qrels = read_qrels(&args.qrels)?;
-    let runs: Vec<(String, Run)> = args
-        .run
-        .iter()
-        .map(|path| Ok((name(path), read_run(path)?)))
-        .collect::<Result<_>>()?;
+    let runs: Vec<(String, Run)> =
+        args.run.iter().map(|path| Ok((name(path), read_run(path)?))).collect::<Result<_>>()?;
     let systems: Vec<(&str, &Run)> = runs.iter().map(|(name, run)| (name.as_str(), run)).collect();
     let config = PageConfig {
         title: args.title,

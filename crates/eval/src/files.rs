@@ -113,7 +113,8 @@ impl Job<'_> {
     /// Works on bytes whose queries stand together; false when one comes twice.
     fn grouped(&self, bytes: &[u8], first_line: u64, outcome: &mut Outcome) -> Result<bool> {
         let pieces = group::split(bytes, rayon::current_num_threads() * 8);
-        let done: Vec<_> = pieces.par_iter().map(|&(start, end)| self.piece(bytes, start, end)).collect();
+        let done: Vec<_> =
+            pieces.par_iter().map(|&(start, end)| self.piece(bytes, start, end)).collect();
         for part in done {
             let part = part.map_err(|fault| fault.locate(self.path, bytes, first_line))?;
             for (query, values) in part.queries {

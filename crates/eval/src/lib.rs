@@ -13,9 +13,7 @@ pub mod report;
 pub mod statistics;
 pub mod trec;
 
-pub use compare::{
-    CompareConfig, Comparison, Correction, MeasureComparison, compare, compare_all,
-};
+pub use compare::{CompareConfig, Comparison, Correction, MeasureComparison, compare, compare_all};
 pub use error::{Error, Result};
 pub use evaluate::{Absence, Evaluation, MissingQueries, evaluate};
 pub use measure::{Continuation, Family, Gain, Measure, Summary, measures_page};

@@ -176,8 +176,10 @@ impl CandidateFile {
             }
             first.map(|index| 1.0 / (index + 1) as f64)
         };
-        let per_query: BTreeMap<QueryId, f64> =
-            reference.iter().map(|(query, _)| (query.clone(), value(query).unwrap_or(0.0))).collect();
+        let per_query: BTreeMap<QueryId, f64> = reference
+            .iter()
+            .map(|(query, _)| (query.clone(), value(query).unwrap_or(0.0)))
+            .collect();
         let mrr = per_query.values().sum::<f64>() / per_query.len() as f64;
         Ok(OfficialRr { mrr, queries_ranked: self.queries.len(), per_query })
     }
@@ -231,7 +233,8 @@ mod tests {
         let mut written = Vec::new();
         file.write(&mut written).unwrap();
         assert_eq!(read(std::str::from_utf8(&written).unwrap(), Quirks::Refused).unwrap(), file);
-        let official = file.official_rr(&reference(&[("1", "D9"), ("4", "D1")]), 10, Quirks::Refused);
+        let official =
+            file.official_rr(&reference(&[("1", "D9"), ("4", "D1")]), 10, Quirks::Refused);
         assert_eq!(official.unwrap().mrr, 0.25);
     }
 }

@@ -148,7 +148,9 @@ fn evaluate(arguments: &[String], compat: Compat, out: &mut dyn Write) -> Ended 
                 let z = zscores.is_some();
                 let out = &mut *out;
                 match instance.print {
-                    Print::Float => line(out, prefix, name, "all", total / n_averaged as f64, false)?,
+                    Print::Float => {
+                        line(out, prefix, name, "all", total / n_averaged as f64, false)?
+                    }
                     Print::Count if name == "num_rel" => {
                         line(out, prefix, name, "all", n_relevant.unwrap_or(total), !z)?;
                     }

@@ -63,7 +63,10 @@ pub(super) fn bars(groups: &[(String, Vec<Bar>)], count: bool) -> String {
             for (index, bar) in bars.iter().enumerate() {
                 let left = at as f64 + 0.1 + index as f64 * width;
                 let right = left + width * 0.9;
-                let shape = Rectangle::new([(left, 0.0), (right, bar.value)], series(index).mix(0.7).filled());
+                let shape = Rectangle::new(
+                    [(left, 0.0), (right, bar.value)],
+                    series(index).mix(0.7).filled(),
+                );
                 chart.draw_series([shape]).expect(DRAWN);
                 if let Some((low, high)) = bar.interval {
                     let middle = (left + right) / 2.0;
@@ -157,9 +160,8 @@ pub(super) fn differences(sorted: &[f64]) -> String {
 /// A system's line and marker, for the legend.
 pub(super) fn swatch(index: usize) -> String {
     draw((38, 18), |area| {
-        let mut chart = ChartBuilder::on(area)
-            .build_cartesian_2d(0.0..38.0, 0.0..18.0)
-            .expect(DRAWN);
+        let mut chart =
+            ChartBuilder::on(area).build_cartesian_2d(0.0..38.0, 0.0..18.0).expect(DRAWN);
         let line = PathElement::new(vec![(1.0, 9.0), (37.0, 9.0)], series(index).stroke_width(4));
         chart.draw_series([line]).expect(DRAWN);
         marker(&mut chart, index, (19.0, 9.0));
@@ -176,12 +178,7 @@ fn marker(chart: &mut Chart<'_, '_>, index: usize, point: (f64, f64)) {
     drawn.expect(DRAWN);
 }
 
-fn plane<'a, 'b>(
-    area: &'a Area<'b>,
-    x: (f64, f64),
-    y: (f64, f64),
-    below: u32,
-) -> Chart<'a, 'b> {
+fn plane<'a, 'b>(area: &'a Area<'b>, x: (f64, f64), y: (f64, f64), below: u32) -> Chart<'a, 'b> {
     ChartBuilder::on(area)
         .margin(6)
         .y_label_area_size(50)
@@ -227,5 +224,8 @@ fn themed(svg: &str, (width, height): (u32, u32)) -> String {
     for index in 0..N_STYLES {
         svg = svg.replace(&format!("#01020{index}"), &format!("var(--s{index})"));
     }
-    svg.replace(&format!("<svg width=\"{width}\" height=\"{height}\" "), "<svg aria-hidden=\"true\" ")
+    svg.replace(
+        &format!("<svg width=\"{width}\" height=\"{height}\" "),
+        "<svg aria-hidden=\"true\" ",
+    )
 }
