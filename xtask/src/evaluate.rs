@@ -1,24 +1,31 @@
 //! Runs and judgements into measures: `cargo xtask eval`.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
-use tamis_data::Run;
-use tamis_data::format::{read_qrels, read_run};
-use tamis_eval::report::terminal;
-use tamis_eval::{CompareConfig, Evaluation, Measure, MissingQueries, compare, evaluate};
+use anyhow::{Context, Result};
+use tamis_data::Qrels;
+use tamis_eval::files::{evaluate_run_file, read_qrels};
+use tamis_eval::msmarco::{CandidateFile, Quirks};
+use tamis_eval::report::{csv, json, latex, markdown, terminal, trec};
+use tamis_eval::trec::Compat;
+use tamis_eval::{
+    CompareConfig, Comparison, Correction, Evaluation, Measure, MissingQueries, compare_all,
+};
 
 /// Measure runs against judgements, with trec_eval's definitions and order of ties.
 ///
 /// Scores sort descending, equal scores by document id descending; the rank column is not read.
+/// With `--trec`, everything after it is read as trec_eval's own arguments and the output is
+/// trec_eval's, byte for byte: `cargo xtask eval --trec -q -m all_trec qrels.txt bm25.run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Judgements: TREC qrels or BEIR's tsv; `.gz` and `.zst` are decompressed.
-    #[arg(long, value_name = "FILE")]
-    qrels: PathBuf,
-    /// Runs to measure, TREC format. May be given several times.
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    #[arg(long, value_name = "FILE", required_unless_present = "trec")]
+    qrels: Option<PathBuf>,
+    /// Runs to measure, TREC format (`.gz`, `.zst`, `-` for stdin). May be given several times.
+    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "trec")]
     run: Vec<PathBuf>,
     /// A run to compare the others with, such as the first stage.
     #[arg(long, value_name = "FILE")]
@@ -29,44 +36,151 @@ pub struct Args {
     /// What becomes of judged queries that a run lacks: zero, skip or error.
     #[arg(long, default_value = "zero")]
     missing: MissingQueries,
-    /// Print the value of every query too.
+    /// Print the value of every query too (formats trec, csv and json always do).
     #[arg(long)]
     by_query: bool,
+    /// terminal, markdown, latex, csv, json or trec.
+    #[arg(long, default_value = "terminal")]
+    format: Format,
+    /// Write to a file instead of stdout.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Seed of the randomisation test and the bootstrap.
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// Take the runs as MS MARCO candidate files (query, document, rank) and print the official
+    /// MRR@10 and MRR@100. `official` keeps the faults of the official script, `strict` refuses
+    /// what it would get wrong.
+    #[arg(long, value_name = "official|strict", conflicts_with_all = ["baseline", "trec"])]
+    msmarco: Option<String>,
+    /// Which trec_eval to be like after `--trec`: 9.0.7 (32-bit scores, inside pytrec_eval),
+    /// 9.0.8 or 10.
+    #[arg(long, default_value = "10")]
+    compat: Compat,
+    /// Behave as trec_eval with the arguments that follow.
+    #[arg(long, value_name = "ARGUMENT", num_args = 0.., allow_hyphen_values = true)]
+    trec: Option<Vec<String>>,
 }
 
-/// Prints the table to stdout and notes on missing queries to stderr.
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// A table for the terminal.
+    Terminal,
+    /// A Markdown table.
+    Markdown,
+    /// A LaTeX table (booktabs).
+    Latex,
+    /// One value per line.
+    Csv,
+    /// Everything, for programs.
+    Json,
+    /// Measure, query, value.
+    Trec,
+}
+
+/// Prints results to stdout and notes on missing queries to stderr.
 ///
 /// # Errors
 /// When a file cannot be read, a measure is not known, or files have no query in common.
 pub fn run(args: Args) -> Result<ExitCode> {
+    if let Some(arguments) = &args.trec {
+        let stdout = std::io::stdout();
+        let mut out = std::io::BufWriter::new(stdout.lock());
+        let code = tamis_eval::trec::run(arguments, args.compat, &mut out, &mut std::io::stderr())?;
+        out.flush()?;
+        return Ok(ExitCode::from(code));
+    }
+    let qrels = read_qrels(args.qrels.as_deref().context("--qrels is missing")?)?;
+    if let Some(quirks) = &args.msmarco {
+        return msmarco(&qrels, &args.run, quirks);
+    }
     let measures = parse_measures(&args.measures)?;
-    let qrels = read_qrels(&args.qrels)?;
-    let mut evaluations = Vec::new();
-    for path in args.baseline.iter().chain(&args.run) {
-        let run: Run = read_run(path)?;
-        let evaluation = evaluate(&qrels, &run, &measures, args.missing)?;
-        evaluations.push(evaluation.named(&name(path)));
-    }
-    for evaluation in &evaluations {
-        note_absence(evaluation);
-    }
-    let config = CompareConfig { seed: args.seed, ..CompareConfig::default() };
+    let paths: Vec<&Path> = args.baseline.iter().chain(&args.run).map(PathBuf::as_path).collect();
+    let evaluations = evaluate_all(&qrels, &paths, &measures, args.missing)?;
+    let shown: Vec<&Evaluation> = evaluations.iter().collect();
     let comparisons = match args.baseline {
         None => Vec::new(),
         Some(_) => {
-            let others = evaluations.iter().skip(1);
-            others.map(|e| compare(&evaluations[0], e, &config)).collect::<Result<Vec<_>, _>>()?
+            let config = CompareConfig { seed: args.seed, ..CompareConfig::default() };
+            compare_all(shown[0], &shown[1..], &config, Correction::Holm)?
         }
     };
-    let shown: Vec<&Evaluation> = evaluations.iter().collect();
-    print!("{}", terminal::table(&shown, &comparisons));
+    let text = formatted(args.format, args.by_query, &shown, &comparisons);
+    emit(args.out.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Names into measures; the usual ones when there are none. Commas may separate them.
+/// The official MS MARCO figures of candidate files.
+fn msmarco(qrels: &Qrels, runs: &[PathBuf], quirks: &str) -> Result<ExitCode> {
+    let quirks = match quirks {
+        "official" => Quirks::Kept,
+        "strict" => Quirks::Refused,
+        other => anyhow::bail!("msmarco: expected `official` or `strict`, found `{other}`"),
+    };
+    let mut rows = vec![["", "MRR@10", "MRR@100", "QueriesRanked"].map(str::to_owned).to_vec()];
+    for path in runs {
+        let file = CandidateFile::read(path, quirks)?;
+        let ten = file.official_rr(qrels, 10, quirks)?;
+        let hundred = file.official_rr(qrels, 100, quirks)?;
+        let ranked = ten.queries_ranked.to_string();
+        rows.push(vec![name(path), ten.mrr.to_string(), hundred.mrr.to_string(), ranked]);
+    }
+    print!("{}", terminal::align(&rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Evaluates run files, and tells of queries that one side lacks.
+pub(crate) fn evaluate_all(
+    qrels: &Qrels,
+    paths: &[&Path],
+    measures: &[Measure],
+    missing: MissingQueries,
+) -> Result<Vec<Evaluation>> {
+    let mut evaluations: Vec<Evaluation> = Vec::new();
+    for path in paths {
+        let evaluation = evaluate_run_file(qrels, path, measures, missing)?.named(&name(path));
+        note_absence(&evaluation);
+        evaluations.push(evaluation);
+    }
+    Ok(evaluations)
+}
+
+/// Results in one of the formats.
+pub(crate) fn formatted(
+    format: Format,
+    by_query: bool,
+    evaluations: &[&Evaluation],
+    comparisons: &[Comparison],
+) -> String {
+    match format {
+        Format::Terminal => {
+            let mut text = String::new();
+            if by_query {
+                text = evaluations.iter().map(|evaluation| queries(evaluation)).collect();
+            }
+            text + &terminal::table(evaluations, comparisons)
+        }
+        Format::Markdown => markdown::table(evaluations, comparisons),
+        Format::Latex => latex::table(evaluations, comparisons),
+        Format::Csv => csv::values(evaluations),
+        Format::Json => format!("{:#}\n", json::document(evaluations, comparisons)),
+        Format::Trec => evaluations.iter().map(|e| trec::lines(e, by_query)).collect(),
+    }
+}
+
+fn queries(evaluation: &Evaluation) -> String {
+    let mut rows = vec![vec![evaluation.tag().to_owned()]];
+    rows[0].extend(evaluation.measures().iter().map(ToString::to_string));
+    for (at, query) in evaluation.queries().iter().enumerate() {
+        let mut row = vec![query.to_string()];
+        row.extend((0..rows[0].len() - 1).map(|m| format!("{:.4}", evaluation.values(m)[at])));
+        rows.push(row);
+    }
+    terminal::align(&rows) + "\n"
+}
+
+/// Names into measures; the usual ones when there are none.
 pub(crate) fn parse_measures(names: &[String]) -> Result<Vec<Measure>> {
     if names.is_empty() {
         return Ok(Measure::defaults());
@@ -76,16 +190,40 @@ pub(crate) fn parse_measures(names: &[String]) -> Result<Vec<Measure>> {
 }
 
 /// A run's file name without its folder and endings: what tables call it.
-pub(crate) fn name(path: &std::path::Path) -> String {
+pub(crate) fn name(path: &Path) -> String {
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
-    let endings = [".gz", ".zst", ".run", ".trec", ".txt", ".tsv", ".parquet"];
-    endings.iter().fold(name, |name, ending| {
-        name.strip_suffix(ending).filter(|rest| !rest.is_empty()).map_or(name.clone(), str::to_owned)
+    let endings = [".gz", ".zst", ".run", ".trec", ".txt", ".tsv"];
+    endings.iter().fold(name, |name, ending| match name.strip_suffix(ending) {
+        Some(rest) if !rest.is_empty() => rest.to_owned(),
+        _ => name,
     })
 }
 
+/// Prints to stdout, or writes a file under a temporary name and renames it.
+pub(crate) fn emit(path: Option<&Path>, text: &str) -> Result<()> {
+    let Some(path) = path else {
+        std::io::stdout().lock().write_all(text.as_bytes())?;
+        return Ok(());
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        // As any new file, less what the umask takes away; temporary files are private otherwise.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .with_context(|| path.display().to_string())?;
+    file.write_all(text.as_bytes()).with_context(|| path.display().to_string())?;
+    file.as_file().sync_all().with_context(|| path.display().to_string())?;
+    file.persist(path).with_context(|| path.display().to_string())?;
+    Ok(())
+}
+
 /// Tells on stderr which queries one side lacks and what was done about it.
-pub(crate) fn note_absence(evaluation: &Evaluation) {
+fn note_absence(evaluation: &Evaluation) {
     let absence = evaluation.absence();
     if !absence.absent.is_empty() {
         let done = match absence.missing {

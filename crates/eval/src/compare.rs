@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::evaluate::Evaluation;
 use crate::measure::Measure;
 use crate::statistics::{
-    Interval, Randomisation, StudentTest, benjamini_hochberg, bootstrap_mean, cohens_d, holm, mean, paired_t_test,
-    randomisation_test, sign_test, wilcoxon_test,
+    Interval, Randomisation, StudentTest, benjamini_hochberg, bootstrap_mean, cohens_d, holm, mean,
+    paired_t_test, randomisation_test, sign_test, wilcoxon_test,
 };
 
 /// How a comparison is made.
@@ -217,8 +217,12 @@ impl Comparison {
     #[must_use]
     pub fn most_moved(&self, measure: usize, n: usize) -> Vec<(&QueryId, f64)> {
         let differences = &self.measures[measure].differences;
-        let mut moved: Vec<_> =
-            self.queries.iter().zip(differences.iter().copied()).filter(|(_, d)| *d != 0.0).collect();
+        let mut moved: Vec<_> = self
+            .queries
+            .iter()
+            .zip(differences.iter().copied())
+            .filter(|(_, d)| *d != 0.0)
+            .collect();
         moved.sort_by(|(a, x), (b, y)| match y.abs().total_cmp(&x.abs()) {
             Ordering::Equal => a.cmp(b),
             order => order,

@@ -34,7 +34,9 @@ pub enum Error {
         n_judged: usize,
     },
     /// Run and judgements have no query in common.
-    #[error("run `{tag}` and the qrels have no query in common (the run has {n_run}, the qrels {n_judged})")]
+    #[error(
+        "run `{tag}` and the qrels have no query in common (the run has {n_run}, the qrels {n_judged})"
+    )]
     NoCommonQuery {
         /// The run's name.
         tag: String,

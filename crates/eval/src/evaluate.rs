@@ -74,7 +74,13 @@ pub fn evaluate(
         })
         .collect();
     let queries = queries.into_iter().map(|(query, _, _)| query.clone()).collect();
-    Ok(Evaluation::new(run.tag(), measures, queries, &values, Absence { missing, absent, unjudged }))
+    Ok(Evaluation::new(
+        run.tag(),
+        measures,
+        queries,
+        &values,
+        Absence { missing, absent, unjudged },
+    ))
 }
 
 /// How many queries each side has, to see whether they fit.

@@ -11,7 +11,7 @@ use std::path::Path;
 use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
 use tamis_data::{ErrorKind, Qrels, QueryId};
 
-pub use qrels::read_qrels;
+pub use qrels::{parse_qrels, read_qrels};
 
 use crate::error::{Error, Result};
 use crate::evaluate::{Absence, Cohort, Evaluation, MissingQueries};
@@ -48,6 +48,21 @@ pub fn evaluate_run_file(
 }
 
 type Checked<T> = std::result::Result<T, Fault>;
+
+/// Evaluates the bytes of a run file; `name` only stands in messages.
+///
+/// # Errors
+/// As [`evaluate_run_file`].
+pub fn evaluate_run_bytes(
+    qrels: &Qrels,
+    name: &Path,
+    bytes: &[u8],
+    measures: &[Measure],
+    missing: MissingQueries,
+) -> Result<Evaluation> {
+    let job = Job { path: name, lookup: Lookup::new(qrels), measures };
+    job.whole(bytes)?.evaluation(qrels, measures, missing)
+}
 
 struct Job<'a> {
     path: &'a Path,
@@ -98,7 +113,8 @@ impl Job<'_> {
     /// Works on bytes whose queries stand together; false when one comes twice.
     fn grouped(&self, bytes: &[u8], first_line: u64, outcome: &mut Outcome) -> Result<bool> {
         let pieces = group::split(bytes, rayon::current_num_threads() * 8);
-        let done: Vec<_> = pieces.par_iter().map(|&(start, end)| self.piece(bytes, start, end)).collect();
+        let done: Vec<_> =
+            pieces.par_iter().map(|&(start, end)| self.piece(bytes, start, end)).collect();
         for part in done {
             let part = part.map_err(|fault| fault.locate(self.path, bytes, first_line))?;
             for (query, values) in part.queries {

@@ -54,17 +54,24 @@ pub enum Method {
 impl Method {
     /// Names understood by [`Method::from_str`].
     pub const NAMES: &[&str] = &[
-        "rrf", "combsum", "combmnz", "combanz", "combmax", "combmin", "combmed", "isr", "logisr",
-        "borda", "condorcet", "interpolation",
+        "rrf",
+        "combsum",
+        "combmnz",
+        "combanz",
+        "combmax",
+        "combmin",
+        "combmed",
+        "isr",
+        "logisr",
+        "borda",
+        "condorcet",
+        "interpolation",
     ];
 
     /// Whether only ranks matter, so that normalisation changes nothing.
     #[must_use]
     pub fn uses_ranks_only(&self) -> bool {
-        matches!(
-            self,
-            Self::Rrf { .. } | Self::Isr | Self::LogIsr | Self::Borda | Self::Condorcet
-        )
+        matches!(self, Self::Rrf { .. } | Self::Isr | Self::LogIsr | Self::Borda | Self::Condorcet)
     }
 }
 
@@ -181,9 +188,9 @@ fn fuse_lists<'a>(
         Method::CombMax => score::combine(lists, normalization, |s| {
             s.iter().copied().fold(f64::NEG_INFINITY, f64::max)
         }),
-        Method::CombMin => {
-            score::combine(lists, normalization, |s| s.iter().copied().fold(f64::INFINITY, f64::min))
-        }
+        Method::CombMin => score::combine(lists, normalization, |s| {
+            s.iter().copied().fold(f64::INFINITY, f64::min)
+        }),
         Method::CombMed => score::combine(lists, normalization, score::median),
         Method::Interpolation { weights } => score::interpolate(lists, normalization, weights),
     }

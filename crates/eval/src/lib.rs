@@ -8,14 +8,13 @@ mod ranking;
 
 pub mod files;
 pub mod fuse;
+pub mod msmarco;
 pub mod report;
 pub mod statistics;
 pub mod trec;
 
-pub use compare::{
-    CompareConfig, Comparison, Correction, MeasureComparison, compare, compare_all,
-};
+pub use compare::{CompareConfig, Comparison, Correction, MeasureComparison, compare, compare_all};
 pub use error::{Error, Result};
 pub use evaluate::{Absence, Evaluation, MissingQueries, evaluate};
-pub use measure::{Continuation, Family, Gain, Measure, Summary};
+pub use measure::{Continuation, Family, Gain, Measure, Summary, measures_page};
 pub use ranking::Ranking;

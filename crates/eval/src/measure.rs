@@ -2,17 +2,20 @@
 
 mod average_precision;
 mod cascade;
+mod display;
 mod gain;
 mod name;
+mod page;
 mod precision;
 mod set;
 
 pub use cascade::Continuation;
 pub use gain::Gain;
+pub use page::measures_page;
 
 pub(crate) use average_precision::{
-    average_precision, bpref, inferred_average_precision, interpolated_precisions,
-    reciprocal_rank, sum_of_precisions,
+    average_precision, bpref, inferred_average_precision, interpolated_precisions, reciprocal_rank,
+    sum_of_precisions,
 };
 pub(crate) use gain::{discount, ndcg};
 pub(crate) use precision::{precision, r_precision, recall, relative_precision, success};
@@ -177,9 +180,7 @@ impl Measure {
             Family::NearlyErr { continuation, min_rel, max_rel } => {
                 cascade::nearly_err(ranking, continuation, min_rel, max_rel)
             }
-            Family::Compatibility { p, normalize } => {
-                cascade::compatibility(ranking, p, normalize)
-            }
+            Family::Compatibility { p, normalize } => cascade::compatibility(ranking, p, normalize),
             Family::Judged => precision::judged(ranking, cutoff),
             Family::SetPrecision => set_precision(ranking, rel),
             Family::SetRelativePrecision => set_relative_precision(ranking, rel),

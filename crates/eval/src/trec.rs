@@ -58,6 +58,12 @@ pub fn run(
     }
 }
 
+/// trec_eval's nicknames with their members, then its measures, one to a line.
+#[must_use]
+pub fn measure_names() -> String {
+    table::help()
+}
+
 type Ended = std::io::Result<Result<(), Exit>>;
 
 fn evaluate(arguments: &[String], compat: Compat, out: &mut dyn Write) -> Ended {
@@ -142,7 +148,9 @@ fn evaluate(arguments: &[String], compat: Compat, out: &mut dyn Write) -> Ended 
                 let z = zscores.is_some();
                 let out = &mut *out;
                 match instance.print {
-                    Print::Float => line(out, prefix, name, "all", total / n_averaged as f64, false)?,
+                    Print::Float => {
+                        line(out, prefix, name, "all", total / n_averaged as f64, false)?
+                    }
                     Print::Count if name == "num_rel" => {
                         line(out, prefix, name, "all", n_relevant.unwrap_or(total), !z)?;
                     }

@@ -101,8 +101,8 @@ impl<'a> Lines<'a> {
                 return Err(fault(ErrorKind::Columns { expected: COLUMNS, found: n_columns }));
             }
             let column = |index: usize| &self.text[columns[index].0..columns[index].1];
-            let score = match column(4).parse::<f64>() {
-                Ok(score) if !score.is_nan() => score,
+            let score = match number(column(4)) {
+                Some(score) if !score.is_nan() => score,
                 _ => {
                     return Err(fault(ErrorKind::Value {
                         field: "score",
@@ -121,6 +121,32 @@ impl<'a> Lines<'a> {
             }));
         }
     }
+}
+
+/// A decimal number. Short ones are a whole number divided by a power of ten, both of which 64 bits
+/// hold exactly, so that the quotient is the nearest there is; the library reads all others.
+fn number(text: &str) -> Option<f64> {
+    const POWERS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let bytes = text.as_bytes();
+    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let (mut whole, mut n_digits, mut point) = (0u64, 0usize, None);
+    for (index, &byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => {
+                whole = whole.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                n_digits += 1;
+            }
+            b'.' if point.is_none() => point = Some(index),
+            _ => return text.parse().ok(),
+        }
+    }
+    if n_digits == 0 || n_digits > 15 {
+        return text.parse().ok();
+    }
+    let after = point.map_or(0, |point| digits.len() - point - 1);
+    let value = whole as f64 / POWERS[after];
+    Some(if digits.len() < bytes.len() { -value } else { value })
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -190,7 +216,7 @@ pub(super) fn text(bytes: &[u8], start: usize, end: usize) -> Result<&str, Fault
 #[derive(Default)]
 pub(super) struct Group<'a> {
     candidates: Vec<Candidate<'a>>,
-    order: Vec<(u64, u32)>,
+    slots: Vec<u32>,
     start: usize,
 }
 
@@ -224,24 +250,24 @@ impl<'a> Group<'a> {
 
     /// Fails at the second line of a document that comes twice.
     pub(super) fn refuse_duplicates(&mut self, query: &str) -> Result<(), Fault> {
-        self.order.clear();
-        self.order.extend((0..).zip(&self.candidates).map(|(index, c)| (c.hash, index)));
-        self.order.sort_unstable();
-        let mut second: Option<usize> = None;
-        for same in self.order.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
-            for (n, &(_, later)) in same.iter().enumerate() {
-                let document = self.candidates[later as usize].document;
-                let earlier = same[..n].iter().map(|&(_, index)| &self.candidates[index as usize]);
-                if earlier.into_iter().any(|candidate| candidate.document == document) {
-                    let later = later as usize;
-                    second = Some(second.map_or(later, |first| first.min(later)));
+        // An open-addressing table of places in `candidates`, counted from 1 so that 0 is free.
+        let size = (self.candidates.len() * 2).next_power_of_two();
+        self.slots.clear();
+        self.slots.resize(size, 0);
+        for (index, candidate) in self.candidates.iter().enumerate() {
+            let mut at = candidate.hash as usize & (size - 1);
+            while self.slots[at] != 0 {
+                let other = &self.candidates[self.slots[at] as usize - 1];
+                if other.hash == candidate.hash && other.document == candidate.document {
+                    let id = format!("{} of query {query}", candidate.document);
+                    let kind = ErrorKind::Duplicate { what: "document", id };
+                    return Err(Fault::new(candidate.start, kind));
                 }
+                at = (at + 1) & (size - 1);
             }
+            self.slots[at] = u32::try_from(index + 1).unwrap_or(u32::MAX);
         }
-        let Some(index) = second else { return Ok(()) };
-        let Candidate { document, start, .. } = self.candidates[index];
-        let id = format!("{document} of query {query}");
-        Err(Fault::new(start, ErrorKind::Duplicate { what: "document", id }))
+        Ok(())
     }
 
     /// Puts the candidates in canonical order and looks up what was judged of them.
@@ -251,5 +277,34 @@ impl<'a> Group<'a> {
         });
         let grades = self.candidates.iter().map(|c| judged.grade(c.hash, c.document));
         Ranking::new(grades.collect(), judged.grades().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_are_those_of_the_library(text in "-?[0-9]{0,12}\\.?[0-9]{0,12}(e-?[0-9]{1,3})?") {
+            let expect: Option<f64> = text.parse().ok();
+            prop_assert_eq!(number(&text).map(f64::to_bits), expect.map(f64::to_bits), "{}", text);
+        }
+    }
+
+    #[test]
+    fn pieces_end_where_the_query_changes() {
+        let bytes = b"1 Q0 a\n1 Q0 b\n1 Q0 c\n2 Q0 a\n3 Q0 a\n3 Q0 b";
+        for n_pieces in 1..20 {
+            let pieces = split(bytes, n_pieces);
+            assert_eq!((pieces[0].0, pieces[pieces.len() - 1].1), (0, bytes.len()));
+            for pair in pieces.windows(2) {
+                assert_eq!(pair[0].1, pair[1].0);
+                assert!([21, 28].contains(&pair[0].1), "{pieces:?}");
+            }
+        }
+        assert_eq!(last_group_start(bytes), 28);
+        assert_eq!(last_group_start(b"1 a\n1 b\n"), 0);
     }
 }

@@ -16,8 +16,15 @@ use crate::error::Result;
 /// When the file cannot be read, is empty, a line has another number of columns, a relevance is no
 /// integer, or a document is judged twice for a query.
 pub fn read_qrels(path: &Path) -> Result<Qrels> {
-    let bytes = read_all(path)?;
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    parse_qrels(path, &read_all(path)?)
+}
+
+/// Reads judgements from the bytes of a file; `path` only stands in messages.
+///
+/// # Errors
+/// As [`read_qrels`], but for reading.
+pub fn parse_qrels(path: &Path, bytes: &[u8]) -> Result<Qrels> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut qrels = Qrels::new();
     let mut beir = false;
     for (number, line) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use tamis_data::{DocId, ScoredDocument};
 
 /// `sum 1 / (k + rank)`.
-pub(super) fn reciprocal<'a>(
-    lists: &[&'a [ScoredDocument]],
-    k: f64,
-) -> BTreeMap<&'a DocId, f64> {
+pub(super) fn reciprocal<'a>(lists: &[&'a [ScoredDocument]], k: f64) -> BTreeMap<&'a DocId, f64> {
     let mut fused = BTreeMap::new();
     for list in lists {
         for (index, candidate) in list.iter().enumerate() {

@@ -11,7 +11,11 @@ use super::precision::{ratio, total};
 /// trec_eval `map` and `map_cut`.
 pub(crate) fn average_precision(ranking: &Ranking, level: i32, cutoff: Option<usize>) -> f64 {
     let n_relevant = ranking.n_relevant(level);
-    if n_relevant == 0 { 0.0 } else { sum_of_precisions(ranking, level, cutoff) / n_relevant as f64 }
+    if n_relevant == 0 {
+        0.0
+    } else {
+        sum_of_precisions(ranking, level, cutoff) / n_relevant as f64
+    }
 }
 
 /// Sum over retrieved relevant documents of the precision at their rank.

@@ -87,9 +87,7 @@ pub(crate) fn nearly_err(
             Continuation::Discounted(k) if rank < k => at / (at + 1.0) * (1.0 - gain),
             Continuation::Truncated(_) | Continuation::Discounted(_) => 0.0,
             Continuation::Patience(p) => p * (1.0 - gain),
-            Continuation::Goal(t) => {
-                ((at + 2.0 * t - 1.0) / (at + 2.0 * t)).powi(2) * (1.0 - gain)
-            }
+            Continuation::Goal(t) => ((at + 2.0 * t - 1.0) / (at + 2.0 * t)).powi(2) * (1.0 - gain),
         };
     }
     utility / views

@@ -1,6 +1,5 @@
-//! Names of measures: `Name(parameter=value, ...)@cutoff` into a [`Measure`], and back.
+//! Names of measures, `Name(parameter=value, ...)@cutoff`, into a [`Measure`].
 
-use std::fmt;
 use std::str::FromStr;
 
 use super::{Continuation, Family, Gain, Measure};
@@ -23,9 +22,34 @@ impl FromStr for Measure {
 
 /// Every name with the parameters it takes, for help texts and the generated page.
 pub(crate) const NAMES: &[&str] = &[
-    "nDCG", "RR", "AP", "P", "R", "Success", "Rprec", "Bpref", "infAP", "IPrec", "RBP", "ERR",
-    "NERR8", "NERR9", "NERR10", "NERR11", "Compat", "Judged", "SetP", "SetRelP", "SetR", "SetF",
-    "SetAP", "NumQ", "NumRet", "NumRel", "NumRelRet", "MSMARCO_RR",
+    "nDCG",
+    "RR",
+    "AP",
+    "P",
+    "R",
+    "Success",
+    "Rprec",
+    "Bpref",
+    "infAP",
+    "IPrec",
+    "RBP",
+    "ERR",
+    "NERR8",
+    "NERR9",
+    "NERR10",
+    "NERR11",
+    "Compat",
+    "Judged",
+    "SetP",
+    "SetRelP",
+    "SetR",
+    "SetF",
+    "SetAP",
+    "NumQ",
+    "NumRet",
+    "NumRel",
+    "NumRelRet",
+    "MSMARCO_RR",
 ];
 
 struct Parts<'a> {
@@ -81,7 +105,7 @@ impl<'a> Parts<'a> {
             "IPrec" => {
                 let recall = self.at.take().or_else(|| self.take("recall"));
                 let Some(recall) = recall else {
-                    return Err(error(self.text, "a recall point, such as `IPrec@0.1`", self.text));
+                    return Err(error(self.text, "a recall point, such as `IPrec@0.1`", ""));
                 };
                 Family::InterpolatedPrecision { recall: self.number("recall", recall, 0.0..=1.0)? }
             }
@@ -129,7 +153,7 @@ impl<'a> Parts<'a> {
         }
         if cutoff_use(&measure.family) == Cutoff::Required && measure.cutoff.is_none() {
             let example = format!("a cutoff, such as `{}@10`", self.name);
-            return Err(error(self.text, &example, self.text));
+            return Err(error(self.text, &example, ""));
         }
         Ok(measure)
     }
@@ -141,7 +165,7 @@ impl<'a> Parts<'a> {
             name => {
                 let Some(cutoff) = self.cutoff()? else {
                     let example = format!("a cutoff, such as `{name}(max_rel=3)@10`");
-                    return Err(error(self.text, &example, self.text));
+                    return Err(error(self.text, &example, ""));
                 };
                 match name {
                     "NERR8" => Continuation::Truncated(cutoff),
@@ -151,7 +175,11 @@ impl<'a> Parts<'a> {
         };
         let (min_rel, max_rel) = (self.grade("min_rel", Some(0))?, self.grade("max_rel", None)?);
         if min_rel >= max_rel {
-            return Err(error(self.text, "min_rel below max_rel", &format!("{min_rel}, {max_rel}")));
+            return Err(error(
+                self.text,
+                "min_rel below max_rel",
+                &format!("{min_rel}, {max_rel}"),
+            ));
         }
         Ok(Family::NearlyErr { continuation, min_rel, max_rel })
     }
@@ -175,7 +203,7 @@ impl<'a> Parts<'a> {
                 .parse()
                 .map_err(|_| error(self.text, &format!("an integer for `{key}`"), found)),
             (None, Some(default)) => Ok(default),
-            (None, None) => Err(error(self.text, &format!("the parameter `{key}`"), self.text)),
+            (None, None) => Err(error(self.text, &format!("the parameter `{key}`"), "")),
         }
     }
 
@@ -188,12 +216,7 @@ impl<'a> Parts<'a> {
         self.take(key).map_or(Ok(default), |found| self.number(key, found, range))
     }
 
-    fn number(
-        &self,
-        key: &str,
-        found: &str,
-        range: std::ops::RangeInclusive<f64>,
-    ) -> Result<f64> {
+    fn number(&self, key: &str, found: &str, range: std::ops::RangeInclusive<f64>) -> Result<f64> {
         match found.parse() {
             Ok(value) if range.contains(&value) => Ok(value),
             _ => {
@@ -250,7 +273,7 @@ fn cutoff_use(family: &Family) -> Cutoff {
     }
 }
 
-fn uses_rel(family: &Family) -> bool {
+pub(super) fn uses_rel(family: &Family) -> bool {
     !matches!(
         family,
         Family::Ndcg(_)
@@ -266,107 +289,8 @@ fn uses_rel(family: &Family) -> bool {
 }
 
 fn error(text: &str, expected: &str, found: &str) -> Error {
-    let found = if found == text { "none".to_owned() } else { format!("`{found}`") };
+    let found = if found.is_empty() { "none".to_owned() } else { format!("`{found}`") };
     Error::Measure { text: text.to_owned(), expected: expected.to_owned(), found }
-}
-
-impl fmt::Display for Measure {
-    /// Writes the shortest name that parses to the same measure.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut at = self.cutoff.map(|cutoff| cutoff.to_string());
-        let mut parameters: Vec<String> = Vec::new();
-        let mut differing = |key: &str, value: f64, default: f64| {
-            if value != default {
-                parameters.push(format!("{key}={value}"));
-            }
-        };
-        let name = match self.family {
-            Family::Ndcg(Gain::Linear) => "nDCG",
-            Family::Ndcg(Gain::Exponential) => {
-                parameters.push("dcg='exp-log2'".to_owned());
-                "nDCG"
-            }
-            Family::ReciprocalRank => "RR",
-            Family::AveragePrecision => "AP",
-            Family::Precision => "P",
-            Family::Recall => "R",
-            Family::Success => "Success",
-            Family::RPrecision => "Rprec",
-            Family::Bpref => "Bpref",
-            Family::InferredAp => "infAP",
-            Family::InterpolatedPrecision { recall } => {
-                at = Some(recall.to_string());
-                "IPrec"
-            }
-            Family::RankBiasedPrecision { p, graded } => {
-                differing("p", p, 0.8);
-                if !graded && self.rel == 1 {
-                    parameters.push("rel=1".to_owned());
-                }
-                "RBP"
-            }
-            Family::ExpectedReciprocalRank { max_rel } => {
-                differing("max_rel", f64::from(max_rel), 4.0);
-                "ERR"
-            }
-            Family::NearlyErr { continuation, min_rel, max_rel } => {
-                let name = match continuation {
-                    Continuation::Truncated(k) | Continuation::Discounted(k) => {
-                        at = Some(k.to_string());
-                        if continuation == Continuation::Truncated(k) { "NERR8" } else { "NERR9" }
-                    }
-                    Continuation::Patience(p) => {
-                        differing("p", p, 0.9);
-                        "NERR10"
-                    }
-                    Continuation::Goal(t) => {
-                        differing("T", t, 1.0);
-                        "NERR11"
-                    }
-                };
-                differing("min_rel", f64::from(min_rel), 0.0);
-                parameters.push(format!("max_rel={max_rel}"));
-                name
-            }
-            Family::Compatibility { p, normalize } => {
-                differing("p", p, 0.95);
-                if !normalize {
-                    parameters.push("normalize=False".to_owned());
-                }
-                "Compat"
-            }
-            Family::Judged => "Judged",
-            Family::SetPrecision => "SetP",
-            Family::SetRelativePrecision => "SetRelP",
-            Family::SetRecall => "SetR",
-            Family::SetF { beta } => {
-                differing("beta", beta, 1.0);
-                "SetF"
-            }
-            Family::SetAp => "SetAP",
-            Family::NumQueries => "NumQ",
-            Family::NumRetrieved { relevant_only } => {
-                if relevant_only && self.rel == 1 {
-                    parameters.push("rel=1".to_owned());
-                }
-                "NumRet"
-            }
-            Family::NumRelevant => "NumRel",
-            Family::NumRelevantRetrieved => "NumRelRet",
-            Family::MsMarcoRr => "MSMARCO_RR",
-        };
-        if self.rel != 1 && uses_rel(&self.family) {
-            parameters.push(format!("rel={}", self.rel));
-        }
-        if self.judged_only {
-            parameters.push("judged_only=True".to_owned());
-        }
-        f.write_str(name)?;
-        if !parameters.is_empty() {
-            write!(f, "({})", parameters.join(", "))?;
-        }
-        at.map_or(Ok(()), |at| write!(f, "@{at}"))
-    }
 }
 
 #[cfg(test)]
@@ -376,14 +300,47 @@ mod tests {
     #[test]
     fn names_come_back_as_they_were() {
         for name in [
-            "nDCG@10", "nDCG", "nDCG(dcg='exp-log2')@10", "RR@10", "RR(rel=2)@5", "AP",
-            "AP(rel=2)@100", "P@5", "R@100", "Success@5", "Rprec", "Bpref", "RBP", "RBP(p=0.5)",
-            "RBP(rel=1)", "RBP(p=0.9, rel=2)@10", "ERR@20", "ERR(max_rel=3)@10", "Judged@10",
-            "SetP", "SetR", "SetF", "SetF(beta=2)", "SetAP", "SetRelP", "infAP", "IPrec@0.1",
-            "NumQ", "NumRet", "NumRet(rel=1)", "NumRet(rel=2)", "NumRel", "NumRelRet",
-            "NERR8(max_rel=3)@10", "NERR9(min_rel=1, max_rel=3)@10", "NERR10(max_rel=3)",
-            "NERR11(T=2, max_rel=3)", "Compat", "Compat(p=0.9, normalize=False)",
-            "P(judged_only=True)@5", "MSMARCO_RR@10",
+            "nDCG@10",
+            "nDCG",
+            "nDCG(dcg='exp-log2')@10",
+            "RR@10",
+            "RR(rel=2)@5",
+            "AP",
+            "AP(rel=2)@100",
+            "P@5",
+            "R@100",
+            "Success@5",
+            "Rprec",
+            "Bpref",
+            "RBP",
+            "RBP(p=0.5)",
+            "RBP(rel=1)",
+            "RBP(p=0.9, rel=2)@10",
+            "ERR@20",
+            "ERR(max_rel=3)@10",
+            "Judged@10",
+            "SetP",
+            "SetR",
+            "SetF",
+            "SetF(beta=2)",
+            "SetAP",
+            "SetRelP",
+            "infAP",
+            "IPrec@0.1",
+            "NumQ",
+            "NumRet",
+            "NumRet(rel=1)",
+            "NumRet(rel=2)",
+            "NumRel",
+            "NumRelRet",
+            "NERR8(max_rel=3)@10",
+            "NERR9(min_rel=1, max_rel=3)@10",
+            "NERR10(max_rel=3)",
+            "NERR11(T=2, max_rel=3)",
+            "Compat",
+            "Compat(p=0.9, normalize=False)",
+            "P(judged_only=True)@5",
+            "MSMARCO_RR@10",
         ] {
             assert_eq!(name.parse::<Measure>().unwrap().to_string(), name);
         }
@@ -418,6 +375,8 @@ mod tests {
         check("AP(rel=x)", "measure `AP(rel=x)`: expected an integer for `rel`, found `x`");
         check("RBP(p=2)", "measure `RBP(p=2)`: expected a number from 0 to 1 for `p`, found `2`");
         check("AP(rel=2", "measure `AP(rel=2`: expected `)` after the parameters, found `rel=2`");
-        assert!("ndgc@10".parse::<Measure>().is_err());
+        let unknown = "ndgc".parse::<Measure>().unwrap_err().to_string();
+        assert!(unknown.starts_with("measure `ndgc`: expected a name among nDCG RR"), "{unknown}");
+        assert!(unknown.ends_with("found `ndgc`"), "{unknown}");
     }
 }

@@ -46,8 +46,7 @@ pub fn bootstrap_mean(values: &[f64], confidence: f64, n_resamples: u32, seed: u
     let share = below as f64 / 2.0 / means.len() as f64;
     let bias = normal.inverse_cdf(share.clamp(1e-6, 1.0 - 1e-6));
     let deviations = values.iter().map(|value| value - center);
-    let (squares, cubes) =
-        deviations.fold((0.0, 0.0), |(s, c), d: f64| (s + d * d, c + d * d * d));
+    let (squares, cubes) = deviations.fold((0.0, 0.0), |(s, c), d: f64| (s + d * d, c + d * d * d));
     let acceleration = cubes / (6.0 * squares.powf(1.5));
     let end = |probability: f64| {
         let z = bias + normal.inverse_cdf(probability);

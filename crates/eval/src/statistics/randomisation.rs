@@ -68,7 +68,8 @@ fn exact(moved: &[f64], threshold: f64) -> Randomisation {
             let bit = step.trailing_zeros();
             signs ^= 1 << bit;
             if step % 1024 == 0 {
-                sum = (0..).zip(moved).map(|(i, d)| if signs >> i & 1 == 1 { -d } else { *d }).sum();
+                sum =
+                    (0..).zip(moved).map(|(i, d)| if signs >> i & 1 == 1 { -d } else { *d }).sum();
             } else {
                 let change = 2.0 * moved[bit as usize];
                 sum += if signs >> bit & 1 == 1 { -change } else { change };
@@ -107,13 +108,13 @@ mod tests {
 
     #[test]
     fn exact_agrees_with_a_plain_loop() {
-        let differences: Vec<f64> = (0..13).map(|i| f64::from((i * 37) % 11) / 11.0 - 0.3).collect();
+        let differences: Vec<f64> =
+            (0..13).map(|i| f64::from((i * 37) % 11) / 11.0 - 0.3).collect();
         let observed: f64 = differences.iter().sum();
         let mut extreme = 0;
         for signs in 0..1u32 << 13 {
             let signed = differences.iter().enumerate();
-            let sum: f64 =
-                signed.map(|(i, d)| if signs >> i & 1 == 1 { -d } else { *d }).sum();
+            let sum: f64 = signed.map(|(i, d)| if signs >> i & 1 == 1 { -d } else { *d }).sum();
             extreme += u32::from(sum.abs() >= observed.abs() - 1e-12);
         }
         let test = randomisation_test(&differences, 100, 0);

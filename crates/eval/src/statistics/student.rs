@@ -27,7 +27,8 @@ pub fn paired_t_test(differences: &[f64]) -> StudentTest {
         return StudentTest { t: f64::INFINITY.copysign(mean), freedom, p: 0.0 };
     }
     let t = mean / (deviation / (differences.len() as f64).sqrt());
-    let student = StudentsT::new(0.0, 1.0, freedom).expect("there is at least one degree of freedom");
+    let student =
+        StudentsT::new(0.0, 1.0, freedom).expect("there is at least one degree of freedom");
     StudentTest { t, freedom, p: 2.0 * student.sf(t.abs()) }
 }
 

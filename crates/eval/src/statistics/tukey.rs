@@ -70,8 +70,7 @@ pub fn studentized_range_survival(q: f64, groups: usize, freedom: f64) -> f64 {
     // The density of s = chi / sqrt(freedom), over all that matters of it.
     let half = freedom / 2.0;
     let constant = std::f64::consts::LN_2 + half * half.ln() - ln_gamma(half);
-    let density =
-        |s: f64| (constant + (freedom - 1.0) * s.ln() - half * s * s).exp();
+    let density = |s: f64| (constant + (freedom - 1.0) * s.ln() - half * s * s).exp();
     let spread = 9.0 / (2.0 * freedom).sqrt();
     let (low, high) = ((1.0 - spread).max(1e-9), 1.0 + spread.min(9.0));
     let below = simpson(low, high, 400, |s| density(s) * range_probability(q * s, groups));

@@ -33,7 +33,10 @@ impl Judgements {
         };
         let n_columns = if format == Format::Prefs { 5 } else { 4 };
         let path = &options.qrels;
-        let text = read(path, &format!("trec_eval.{reader}: Cannot read qrels file '{}'\n", path.display()))?;
+        let text = read(
+            path,
+            &format!("trec_eval.{reader}: Cannot read qrels file '{}'\n", path.display()),
+        )?;
         let mut topics: BTreeMap<String, Vec<Judgement>> = BTreeMap::new();
         let mut n_lines = 0;
         for line in text.lines() {
@@ -221,9 +224,8 @@ pub(crate) fn c_long(text: &str) -> i64 {
         _ => (1, text),
     };
     let digits = digits.bytes().take_while(u8::is_ascii_digit);
-    let value = digits.fold(0i64, |sum, digit| {
-        sum.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
-    });
+    let value = digits
+        .fold(0i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
     sign * value
 }
 

@@ -197,8 +197,10 @@ impl Preferences {
                 share(tallies().map(|t| t.fulfilled(scope)).sum(), possible)
             }
             Kind::Prefs(Ratio::Group, scope) => {
-                let shares =
-                    self.groups.iter().map(|g| share(g.tally.fulfilled(scope), g.tally.possible(scope)));
+                let shares = self
+                    .groups
+                    .iter()
+                    .map(|g| share(g.tally.fulfilled(scope), g.tally.possible(scope)));
                 shares.sum::<f64>() / self.groups.len() as f64
             }
             Kind::PrefsRnonrel(scope) => {
@@ -257,12 +259,7 @@ impl Preferences {
 
     /// Counts anew with the first `keep` documents of the last class. The C code sets that class
     /// against every class, itself included.
-    fn cut_classes(
-        &self,
-        classes: &[(f64, Vec<usize>)],
-        keep: usize,
-        scope: Scope,
-    ) -> (i64, i64) {
+    fn cut_classes(&self, classes: &[(f64, Vec<usize>)], keep: usize, scope: Scope) -> (i64, i64) {
         let retrieved = |place: &&usize| scope != Scope::Retrieved || **place < self.n_retrieved;
         let (mut fulfilled, mut possible) = (0, 0);
         let mut count = |upper: &[usize], lower: &[usize]| {

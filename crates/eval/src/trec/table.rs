@@ -95,8 +95,7 @@ pub(crate) struct Instance {
 
 const RANKS: Defaults = Defaults::Cutoffs(&[5, 10, 15, 20, 30, 100, 200, 500, 1000]);
 const ELEVEN: &[f64] = &[0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
-const MULTIPLES: Defaults =
-    Defaults::Shares(&[0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0]);
+const MULTIPLES: Defaults = Defaults::Shares(&[0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0]);
 
 const TABLE: &[(&str, Kind, Print, Defaults)] = &[
     ("runid", Kind::RunId, Print::RunId, Defaults::None),
@@ -288,9 +287,7 @@ fn instance(
             if let Some(text) = text {
                 for pair in text.split(',') {
                     let Some((key, value)) = pair.split_once('=') else {
-                        return Err(format!(
-                            "trec_eval: malformed pair parameters in '{text}'\n"
-                        ));
+                        return Err(format!("trec_eval: malformed pair parameters in '{text}'\n"));
                     };
                     instance.pairs.push((key.to_owned(), c_double(value)));
                 }

@@ -81,7 +81,8 @@ impl Topic {
 }
 
 fn ranking(options: &Options, judged: &[Judgement], top: &[(String, f64)]) -> Ranking {
-    let grade = |line: &Judgement| line.value.clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i32;
+    let grade =
+        |line: &Judgement| line.value.clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i32;
     let find = |document: &str| {
         let at = judged.binary_search_by(|line| line.document.as_str().cmp(document)).ok()?;
         Some(grade(&judged[at]))
@@ -159,7 +160,9 @@ fn of_ranking(options: &Options, instance: &Instance, ranking: &Ranking) -> Opti
         }
         Kind::RbpResid => gain::rbp_residual(ranking),
         Kind::Relstring => 0.0,
-        Kind::Iprec => return Some(interpolated(ranking, level, &instance.numbers, options.compat)),
+        Kind::Iprec => {
+            return Some(interpolated(ranking, level, &instance.numbers, options.compat));
+        }
         Kind::RprecMult => return Some(multiples(ranking, level, &instance.numbers)),
         Kind::P => return Some(at(&|k| measure::precision(ranking, level, k))),
         Kind::Recall => return Some(at(&|k| measure::recall(ranking, level, Some(k)))),

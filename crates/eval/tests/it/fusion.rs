@@ -10,10 +10,9 @@ type Lists<'a> = &'a [(&'a str, &'a [(&'a str, f64)])];
 fn run(lists: Lists<'_>) -> Run {
     let mut run = Run::new("t");
     for (query, documents) in lists {
-        let candidates = documents.iter().map(|&(id, score)| ScoredDocument {
-            document: DocId::new(id).unwrap(),
-            score,
-        });
+        let candidates = documents
+            .iter()
+            .map(|&(id, score)| ScoredDocument { document: DocId::new(id).unwrap(), score });
         run.insert(QueryId::new(query).unwrap(), candidates.collect()).unwrap();
     }
     run
@@ -56,7 +55,10 @@ fn ranx_agrees() {
                 let expect = documents[candidate.document.as_str()].as_f64().unwrap();
                 let score = candidate.score;
                 let document = &candidate.document;
-                assert!((score - expect).abs() < 1e-9, "{key} {query} {document}: {score} {expect}");
+                assert!(
+                    (score - expect).abs() < 1e-9,
+                    "{key} {query} {document}: {score} {expect}"
+                );
                 n_checked += 1;
             }
         }

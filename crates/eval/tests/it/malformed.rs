@@ -95,8 +95,7 @@ fn line_ends_marks_tabs_and_comments_are_understood() {
     let qrels = read_qrels(&only_negative).unwrap();
     let (_keep, run) = file("r", "é Q0 ü 1 1 t\n".as_bytes());
     let measures: [Measure; 2] = ["nDCG".parse().unwrap(), "Judged".parse().unwrap()];
-    let evaluation =
-        evaluate_run_file(&qrels, &run, &measures, MissingQueries::Error).unwrap();
+    let evaluation = evaluate_run_file(&qrels, &run, &measures, MissingQueries::Error).unwrap();
     assert_eq!((evaluation.summary(0), evaluation.summary(1)), (0.0, 1.0));
 }
 

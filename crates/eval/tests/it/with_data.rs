@@ -59,8 +59,7 @@ fn real_runs_agree_to_the_last_digit() {
                 "M10_l2" => (2, Some(10)),
                 other => panic!("{other}"),
             };
-            let missing =
-                if variant == "c" { MissingQueries::Zero } else { MissingQueries::Skip };
+            let missing = if variant == "c" { MissingQueries::Zero } else { MissingQueries::Skip };
             let print = |measure: &Measure, value: f64| {
                 if measure.is_count() { format!("{value:.0}") } else { format!("{value:.4}") }
             };

@@ -103,9 +103,8 @@ fn ties_ascending(run: &Run) -> Run {
     let mut out = Run::new(run.tag());
     for (query, candidates) in run.iter() {
         let mut candidates = candidates.to_vec();
-        candidates.sort_by(|a, b| {
-            b.score.total_cmp(&a.score).then_with(|| a.document.cmp(&b.document))
-        });
+        candidates
+            .sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.document.cmp(&b.document)));
         for (rank, candidate) in candidates.iter_mut().enumerate() {
             candidate.score = -(rank as f64);
         }

@@ -15,7 +15,7 @@ type Plane = Cartesian2d<RangedCoordf64, RangedCoordf64>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Plane>;
 
 /// Charts are drawn small, so that their text stays readable when a phone shows them at full width.
-const SIZE: (u32, u32) = (480, 300);
+const SIZE: (u32, u32) = (420, 280);
 const DRAWN: &str = "drawing into a string cannot fail";
 
 // Stand-ins that become variables of the style sheet.
@@ -55,7 +55,7 @@ pub(super) fn bars(groups: &[(String, Vec<Bar>)], count: bool) -> String {
             .light_line_style(GRID.mix(0.0))
             .bold_line_style(GRID)
             .axis_style(GRID)
-            .label_style(text(12))
+            .label_style(text(14))
             .draw()
             .expect(DRAWN);
         for (at, (name, bars)) in groups.iter().enumerate() {
@@ -63,12 +63,15 @@ pub(super) fn bars(groups: &[(String, Vec<Bar>)], count: bool) -> String {
             for (index, bar) in bars.iter().enumerate() {
                 let left = at as f64 + 0.1 + index as f64 * width;
                 let right = left + width * 0.9;
-                let shape = Rectangle::new([(left, 0.0), (right, bar.value)], series(index).filled());
+                let shape = Rectangle::new(
+                    [(left, 0.0), (right, bar.value)],
+                    series(index).mix(0.7).filled(),
+                );
                 chart.draw_series([shape]).expect(DRAWN);
                 if let Some((low, high)) = bar.interval {
                     let middle = (left + right) / 2.0;
                     let cap = width * 0.2;
-                    let stroke = INK.stroke_width(1);
+                    let stroke = INK.stroke_width(2);
                     for line in [
                         vec![(middle, low), (middle, high)],
                         vec![(middle - cap, low), (middle + cap, low)],
@@ -98,7 +101,7 @@ pub(super) fn curves(labels: &[String], systems: &[Vec<f64>], axis: &str) -> Str
             .light_line_style(GRID.mix(0.0))
             .bold_line_style(GRID)
             .axis_style(GRID)
-            .label_style(text(12))
+            .label_style(text(14))
             .draw()
             .expect(DRAWN);
         for (index, values) in systems.iter().enumerate() {
@@ -114,7 +117,7 @@ pub(super) fn curves(labels: &[String], systems: &[Vec<f64>], axis: &str) -> Str
             under(&chart, area, x as f64, label);
         }
         let (width, height) = area.dim_in_pixel();
-        let style = text(12).pos(Pos::new(HPos::Center, VPos::Bottom));
+        let style = text(14).pos(Pos::new(HPos::Center, VPos::Bottom));
         let place = (width as i32 / 2 + 20, height as i32 - 2);
         area.draw(&Text::new(axis.to_owned(), place, style)).expect(DRAWN);
     })
@@ -131,11 +134,15 @@ pub(super) fn differences(sorted: &[f64]) -> String {
             .disable_x_mesh()
             .disable_x_axis()
             .y_labels(7)
-            .y_label_formatter(&|y: &f64| format!("{y:+.2}"))
+            // A zero made of rounding would print its sign.
+            .y_label_formatter(&|y: &f64| match y.abs() < 1e-9 {
+                true => "0".to_owned(),
+                false => format!("{y:+.2}"),
+            })
             .light_line_style(GRID.mix(0.0))
             .bold_line_style(GRID)
             .axis_style(GRID)
-            .label_style(text(12))
+            .label_style(text(14))
             .draw()
             .expect(DRAWN);
         let gap = if sorted.len() > 150 { 0.0 } else { 0.08 };
@@ -153,9 +160,8 @@ pub(super) fn differences(sorted: &[f64]) -> String {
 /// A system's line and marker, for the legend.
 pub(super) fn swatch(index: usize) -> String {
     draw((38, 18), |area| {
-        let mut chart = ChartBuilder::on(area)
-            .build_cartesian_2d(0.0..38.0, 0.0..18.0)
-            .expect(DRAWN);
+        let mut chart =
+            ChartBuilder::on(area).build_cartesian_2d(0.0..38.0, 0.0..18.0).expect(DRAWN);
         let line = PathElement::new(vec![(1.0, 9.0), (37.0, 9.0)], series(index).stroke_width(4));
         chart.draw_series([line]).expect(DRAWN);
         marker(&mut chart, index, (19.0, 9.0));
@@ -172,15 +178,10 @@ fn marker(chart: &mut Chart<'_, '_>, index: usize, point: (f64, f64)) {
     drawn.expect(DRAWN);
 }
 
-fn plane<'a, 'b>(
-    area: &'a Area<'b>,
-    x: (f64, f64),
-    y: (f64, f64),
-    below: u32,
-) -> Chart<'a, 'b> {
+fn plane<'a, 'b>(area: &'a Area<'b>, x: (f64, f64), y: (f64, f64), below: u32) -> Chart<'a, 'b> {
     ChartBuilder::on(area)
         .margin(6)
-        .y_label_area_size(44)
+        .y_label_area_size(50)
         .margin_bottom(below)
         .build_cartesian_2d(x.0..x.1, y.0..y.1)
         .expect(DRAWN)
@@ -190,11 +191,11 @@ fn plane<'a, 'b>(
 fn under(chart: &Chart<'_, '_>, area: &Area<'_>, x: f64, label: &str) {
     let (pixel, _) = chart.backend_coord(&(x, 0.0));
     let bottom = chart.plotting_area().get_pixel_range().1.end;
-    let style = text(12).pos(Pos::new(HPos::Center, VPos::Top));
+    let style = text(14).pos(Pos::new(HPos::Center, VPos::Top));
     let cut = label.find(['(', '@']).filter(|_| label.len() > 8).unwrap_or(label.len());
     let (first, second) = label.split_at(cut);
     for (line, part) in [first, second].into_iter().enumerate() {
-        let place = (pixel, bottom + 6 + 14 * line as i32);
+        let place = (pixel, bottom + 6 + 16 * line as i32);
         area.draw(&Text::new(part.to_owned(), place, style.clone())).expect(DRAWN);
     }
 }
@@ -223,5 +224,8 @@ fn themed(svg: &str, (width, height): (u32, u32)) -> String {
     for index in 0..N_STYLES {
         svg = svg.replace(&format!("#01020{index}"), &format!("var(--s{index})"));
     }
-    svg.replace(&format!("<svg width=\"{width}\" height=\"{height}\" "), "<svg aria-hidden=\"true\" ")
+    svg.replace(
+        &format!("<svg width=\"{width}\" height=\"{height}\" "),
+        "<svg aria-hidden=\"true\" ",
+    )
 }

@@ -44,7 +44,8 @@ fn legend(page: &Page<'_>) -> String {
 /// The table of means, and bars with confidence intervals.
 pub(super) fn summary(page: &Page<'_>) -> String {
     let measures = &page.config.measures;
-    let mut out = String::from("<h2>Means</h2>\n<div class=\"scroll\"><table>\n<tr><th>system</th>");
+    let mut out =
+        String::from("<h2>Means</h2>\n<div class=\"scroll\"><table>\n<tr><th>system</th>");
     for measure in measures {
         out.push_str(&format!("<th>{}</th>", escape(&measure.to_string())));
     }
@@ -53,9 +54,8 @@ pub(super) fn summary(page: &Page<'_>) -> String {
     for (index, system) in page.systems.iter().enumerate() {
         out.push_str(&format!("<tr><td>{}</td>", escape(system.name)));
         for measure in 0..measures.len() {
-            let best = (0..page.systems.len()).all(|other| {
-                summary(other, measure) <= summary(index, measure)
-            });
+            let best = (0..page.systems.len())
+                .all(|other| summary(other, measure) <= summary(index, measure));
             let class = if best && page.systems.len() > 1 { " class=\"best\"" } else { "" };
             let comparison = index.checked_sub(1).map(|index| &page.comparisons[index]);
             let marks = comparison.map_or("", |c| stars(c.measures[measure].adjusted_p));
@@ -150,12 +150,14 @@ pub(super) fn differences(page: &Page<'_>) -> String {
 /// Precision by recall, nDCG by cutoff, and where the first relevant document stands.
 pub(super) fn curves(page: &Page<'_>) -> String {
     let curve = |from: usize, to: usize| -> Vec<Vec<f64>> {
-        let of = |system: &super::System<'_>| (from..to).map(|m| system.curves.summary(m)).collect();
+        let of =
+            |system: &super::System<'_>| (from..to).map(|m| system.curves.summary(m)).collect();
         page.systems.iter().map(of).collect()
     };
     let mut out = String::from("<h2>Curves</h2>\n<div class=\"grid\">\n");
-    let recalls: Vec<String> =
-        (0..=10).map(|tenth| if tenth % 2 == 0 { format!(".{tenth}") } else { String::new() }).collect();
+    let recalls: Vec<String> = (0..=10)
+        .map(|tenth| if tenth % 2 == 0 { format!(".{tenth}") } else { String::new() })
+        .collect();
     let recalls: Vec<String> = recalls
         .into_iter()
         .map(|label| match label.as_str() {
@@ -165,7 +167,11 @@ pub(super) fn curves(page: &Page<'_>) -> String {
         })
         .collect();
     let svg = chart::curves(&recalls, &curve(0, 11), "recall");
-    out.push_str(&figure("Precision by recall", &svg, "Interpolated precision at 11 recall points"));
+    out.push_str(&figure(
+        "Precision by recall",
+        &svg,
+        "Interpolated precision at 11 recall points",
+    ));
     let cutoffs: Vec<String> = CUTOFFS.iter().map(ToString::to_string).collect();
     let svg = chart::curves(&cutoffs, &curve(11, 11 + CUTOFFS.len()), "cutoff");
     out.push_str(&figure("nDCG by cutoff", &svg, "Mean nDCG of the first k documents"));
