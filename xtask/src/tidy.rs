@@ -114,7 +114,8 @@ fn edges(metadata: &Metadata) -> Vec<String> {
 /// The names of all packages that a package needs to be built.
 fn reachable(metadata: &Metadata, package: &PackageId) -> BTreeSet<String> {
     let Some(resolve) = &metadata.resolve else { return BTreeSet::new() };
-    let nodes: BTreeMap<&PackageId, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
+    let nodes: BTreeMap<&PackageId, _> =
+        resolve.nodes.iter().map(|node| (&node.id, node)).collect();
     let mut seen = BTreeSet::new();
     let mut open = vec![package];
     while let Some(id) = open.pop() {
