@@ -54,7 +54,7 @@ pub struct RerankArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// Where to compute: cpu, cuda[:i] or wgpu[:i]
+    /// Where to compute: cpu, cuda, cuda:1, wgpu or wgpu:1
     #[arg(long, default_value = "cpu")]
     device: String,
 }
