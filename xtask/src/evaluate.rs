@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use tamis_data::Qrels;
+use tamis_data::format::parquet;
+use tamis_data::format::trec::read_run;
+use tamis_data::{Qrels, Run};
 use tamis_eval::files::{evaluate_run_file, read_qrels};
 use tamis_eval::msmarco::{CandidateFile, Quirks};
 use tamis_eval::report::{csv, json, latex, markdown, terminal, trec};
 use tamis_eval::trec::Compat;
 use tamis_eval::{
     CompareConfig, Comparison, Correction, Evaluation, Measure, MissingQueries, compare_all,
+    evaluate,
 };
 
 /// Measure runs against judgements, with trec_eval's definitions and order of ties.
@@ -24,7 +27,7 @@ pub struct Args {
     /// Judgements: TREC qrels or BEIR's tsv; `.gz` and `.zst` are decompressed.
     #[arg(long, value_name = "FILE", required_unless_present = "trec")]
     qrels: Option<PathBuf>,
-    /// Runs to measure, TREC format (`.gz`, `.zst`, `-` for stdin). May be given several times.
+    /// Runs to measure, TREC format (`.gz`, `.zst`, `-` for stdin) or `.parquet`. May be given several times.
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "trec")]
     run: Vec<PathBuf>,
     /// A run to compare the others with, such as the first stage.
@@ -139,11 +142,27 @@ pub(crate) fn evaluate_all(
 ) -> Result<Vec<Evaluation>> {
     let mut evaluations: Vec<Evaluation> = Vec::new();
     for path in paths {
-        let evaluation = evaluate_run_file(qrels, path, measures, missing)?.named(&name(path));
+        let evaluation = match is_parquet(path) {
+            true => evaluate(qrels, &read_any_run(path)?, measures, missing)?,
+            false => evaluate_run_file(qrels, path, measures, missing)?,
+        };
+        let evaluation = evaluation.named(&name(path));
         note_absence(&evaluation);
         evaluations.push(evaluation);
     }
     Ok(evaluations)
+}
+
+/// Reads a run, Parquet or TREC by the file's ending.
+pub(crate) fn read_any_run(path: &Path) -> Result<Run> {
+    Ok(match is_parquet(path) {
+        true => parquet::read_run(path)?,
+        false => read_run(path)?,
+    })
+}
+
+fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "parquet")
 }
 
 /// Results in one of the formats.
@@ -192,7 +211,7 @@ pub(crate) fn parse_measures(names: &[String]) -> Result<Vec<Measure>> {
 /// A run's file name without its folder and endings: what tables call it.
 pub(crate) fn name(path: &Path) -> String {
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
-    let endings = [".gz", ".zst", ".run", ".trec", ".txt", ".tsv"];
+    let endings = [".gz", ".zst", ".run", ".trec", ".txt", ".tsv", ".parquet"];
     endings.iter().fold(name, |name, ending| match name.strip_suffix(ending) {
         Some(rest) if !rest.is_empty() => rest.to_owned(),
         _ => name,

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use tamis_data::Run;
-use tamis_data::format::trec::{read_run, write_run};
+use tamis_data::format::trec::write_run;
 use tamis_eval::Measure;
 use tamis_eval::files::read_qrels;
 use tamis_eval::fuse::{Method, Normalization, Search, fuse, tune_weights};
 
-use crate::evaluate::emit;
+use crate::evaluate::{emit, read_any_run};
 
 /// Fuse runs into one, by rank, by score or by votes.
 ///
@@ -18,7 +18,7 @@ use crate::evaluate::emit;
 /// `--tune`: the same number of runs of that split in the same order.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Runs to fuse, TREC format.
+    /// Runs to fuse, TREC format or `.parquet`.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     run: Vec<PathBuf>,
     /// rrf, combsum, combmnz, combanz, combmax, combmin, combmed, isr, logisr, borda, condorcet or
@@ -66,7 +66,7 @@ pub struct Args {
 /// When a file cannot be read or written, or the weights do not fit the runs.
 pub fn run(args: Args) -> Result<ExitCode> {
     let read = |paths: &[PathBuf]| -> Result<Vec<Run>> {
-        Ok(paths.iter().map(|path| read_run(path)).collect::<Result<Vec<_>, _>>()?)
+        Ok(paths.iter().map(|path| read_any_run(path)).collect::<Result<Vec<_>>>()?)
     };
     let runs = read(&args.run)?;
     let runs: Vec<&Run> = runs.iter().collect();

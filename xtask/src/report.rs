@@ -7,12 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use tamis_data::Run;
 use tamis_data::format::lines::Lines;
-use tamis_data::format::trec::read_run;
 use tamis_eval::files::read_qrels;
 use tamis_eval::report::html::{Page, PageConfig};
 use tamis_eval::{CompareConfig, Correction, MissingQueries};
 
-use crate::evaluate::{emit, name, parse_measures};
+use crate::evaluate::{emit, name, parse_measures, read_any_run};
 
 /// Write one self-contained HTML page about runs: means with intervals, tests, curves, and the
 /// queries that moved most with their texts and top documents side by side.
@@ -23,7 +22,7 @@ pub struct Args {
     /// Judgements: TREC qrels or BEIR's tsv; `.gz` and `.zst` are decompressed.
     #[arg(long, value_name = "FILE")]
     qrels: PathBuf,
-    /// Runs, TREC format; the first is the baseline.
+    /// Runs, TREC format or `.parquet`; the first is the baseline.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     run: Vec<PathBuf>,
     /// Measures as ir_measures names them; differences are shown for the first.
@@ -65,7 +64,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<ExitCode> {
     let qrels = read_qrels(&args.qrels)?;
     let runs: Vec<(String, Run)> =
-        args.run.iter().map(|path| Ok((name(path), read_run(path)?))).collect::<Result<_>>()?;
+        args.run.iter().map(|path| Ok((name(path), read_any_run(path)?))).collect::<Result<_>>()?;
     let systems: Vec<(&str, &Run)> = runs.iter().map(|(name, run)| (name.as_str(), run)).collect();
     let config = PageConfig {
         title: args.title,

@@ -153,30 +153,27 @@ impl Preferences {
             }
         }
         for middle in 0..n {
-            for a in 0..n {
-                if preferred[a][middle] {
-                    for b in 0..n {
-                        preferred[a][b] |= preferred[middle][b];
-                    }
+            let below = preferred[middle].clone();
+            for row in preferred.iter_mut().filter(|row| row[middle]) {
+                for (entry, below) in row.iter_mut().zip(&below) {
+                    *entry |= below;
                 }
             }
         }
         for (a, row) in preferred.iter_mut().enumerate() {
             row[a] = false;
         }
-        for a in 0..n {
+        for (a, row) in preferred.iter().enumerate() {
             tally.document(values[a], a < self.n_retrieved);
-            for b in 0..n {
-                if preferred[a][b] && preferred[b][a] {
+            for (b, _) in row.iter().enumerate().filter(|(_, preferred)| **preferred) {
+                if preferred[b][a] {
                     return Err(format!(
                         "trec_eval.form_prefs_counts: Pref inconsistency found\n      internal \
                          rank {a} and internal rank {b} are conflicted\n"
                     ));
                 }
-                if preferred[a][b] {
-                    self.counts[a][b] += 1;
-                    tally.preference(a, b, self.n_retrieved);
-                }
+                self.counts[a][b] += 1;
+                tally.preference(a, b, self.n_retrieved);
             }
         }
         tally.close();

@@ -1,5 +1,7 @@
 //! Measures, texts and reports held against files made by other programs.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
 mod files;
 mod fusion;
 mod malformed;
