@@ -32,7 +32,10 @@ mod tests {
     #[test]
     fn the_cpu_is_there_once() {
         assert_eq!(device("cpu").unwrap(), Device::flex());
-        assert_eq!(device("cpu:1").unwrap_err().to_string(), "device `cpu:1`: 1 of this kind were found");
+        assert_eq!(
+            device("cpu:1").unwrap_err().to_string(),
+            "device `cpu:1`: 1 of this kind were found"
+        );
         let unknown = device("tpu").unwrap_err().to_string();
         assert_eq!(unknown, "device `tpu`: expected `cpu`, `cuda[:i]` or `wgpu[:i]`");
     }

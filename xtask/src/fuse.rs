@@ -67,7 +67,7 @@ pub struct Args {
 /// When a file cannot be read or written, or the weights do not fit the runs.
 pub fn run(args: Args) -> Result<ExitCode> {
     let read = |paths: &[PathBuf]| -> Result<Vec<Run>> {
-        Ok(paths.iter().map(|path| read_any_run(path)).collect::<Result<Vec<_>>>()?)
+        paths.iter().map(|path| read_any_run(path)).collect::<Result<Vec<_>>>()
     };
     let runs = read(&args.run)?;
     let runs: Vec<&Run> = runs.iter().collect();

@@ -1,11 +1,14 @@
 //! `cargo xtask`: Tamis end to end, one file per command.
 
+mod compare;
 mod crate_docs;
 mod device;
 mod evaluate;
+mod fuse;
 mod main_job;
 mod prepare;
 mod progress;
+mod report;
 mod rerank;
 mod test;
 mod tidy;
@@ -37,6 +40,9 @@ enum Command {
     Prepare(prepare::PrepareArgs),
     Rerank(rerank::RerankArgs),
     Eval(evaluate::Args),
+    Compare(compare::Args),
+    Fuse(fuse::Args),
+    Report(report::Args),
     Test(test::TestArgs),
     Tidy(tidy::TidyArgs),
 }
@@ -48,6 +54,9 @@ fn main() -> ExitCode {
         Command::Prepare(args) => prepare::prepare(&args).map(|()| done),
         Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
         Command::Eval(args) => evaluate::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Fuse(args) => fuse::run(args),
+        Command::Report(args) => report::run(args),
         Command::Test(args) => test::test(&args),
         Command::Tidy(args) => tidy::tidy(&args),
     };

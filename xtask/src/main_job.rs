@@ -81,8 +81,7 @@ pub fn main_job(device_name: &str) -> Result<ExitCode> {
 /// Makes the collection, the prepared datasets, the vocabulary and the model's configuration.
 fn collect_documentation(root: &Path, job: &Job) -> Result<()> {
     say("reading the documentation comments of the crates in Cargo.lock");
-    std::fs::create_dir_all(&job.folder)
-        .with_context(|| format!("{}", job.folder.display()))?;
+    std::fs::create_dir_all(&job.folder).with_context(|| format!("{}", job.folder.display()))?;
     let options = crate_docs::Options { depth: DEPTH, ..crate_docs::Options::default() };
     let statistics = crate_docs::build(root, &job.path("data"), &options, &|_| {})?;
     if !statistics.cached {
@@ -212,8 +211,7 @@ fn measure(job: &Job, reranker: &Reranker) -> Result<String> {
         Ok(evaluate(&test, run, &measures, MissingQueries::Zero)?.named(name))
     };
     let bm25 = evaluation(&first, "BM25")?;
-    let systems =
-        [evaluation(&reranked, "reranker")?, evaluation(&both, "BM25 + reranker")?];
+    let systems = [evaluation(&reranked, "reranker")?, evaluation(&both, "BM25 + reranker")?];
     let comparisons = systems
         .iter()
         .map(|system| compare(&bm25, system, &CompareConfig::default()))

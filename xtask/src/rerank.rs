@@ -54,7 +54,7 @@ pub struct RerankArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// Where to compute: cpu, cuda[:i] or wgpu[:i]
+    /// Where to compute: cpu, cuda, cuda:1, wgpu or wgpu:1
     #[arg(long, default_value = "cpu")]
     device: String,
 }
@@ -95,8 +95,7 @@ pub fn rerank_files(
 
     let mut run = Run::new(tag);
     let mut report = TruncationReport::default();
-    let mut progress =
-        Progress::new("reranking", "pairs", 0, first.n_candidates() as u64);
+    let mut progress = Progress::new("reranking", "pairs", 0, first.n_candidates() as u64);
     let start = Instant::now();
     let mut n_scored = 0;
     let entries: Vec<(&QueryId, &[ScoredDocument])> = first.iter().collect();
@@ -104,9 +103,9 @@ pub fn rerank_files(
         let groups = entries
             .iter()
             .map(|(query, candidates)| {
-                let text = queries.get(query.as_str()).with_context(|| {
-                    format!("{}: unknown query `{query}`", files.run.display())
-                })?;
+                let text = queries
+                    .get(query.as_str())
+                    .with_context(|| format!("{}: unknown query `{query}`", files.run.display()))?;
                 let document = |id: &DocId| documents[id.as_str()].as_str();
                 let documents = candidates.iter().map(|c| document(&c.document)).collect();
                 Ok(TextGroup { query: text, documents })

@@ -35,10 +35,8 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
     }
     say("tidy passed");
 
-    let skipped: Vec<(&str, &str)> = OUTSIDE
-        .into_iter()
-        .filter(|(variable, _)| std::env::var_os(variable).is_none())
-        .collect();
+    let skipped: Vec<(&str, &str)> =
+        OUTSIDE.into_iter().filter(|(variable, _)| std::env::var_os(variable).is_none()).collect();
     for (variable, module) in &skipped {
         say(&format!("skipping tests in modules `{module}`: {variable} is not set"));
     }

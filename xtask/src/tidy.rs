@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
+use anyhow::{Context, Result, bail};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 use crate::progress::say;
 
@@ -60,10 +60,10 @@ pub fn workspace_root() -> Result<PathBuf> {
 pub fn problems(root: &Path) -> Result<Vec<String>> {
     let metadata = MetadataCommand::new()
         .manifest_path(root.join("Cargo.toml"))
-        .other_options(vec!["--offline".to_owned()])
+        .no_deps()
         .exec()
         .context("cargo metadata failed")?;
-    let mut problems = edges(&metadata);
+    let mut problems = edges(root, &metadata)?;
     for file in rust_files(root)? {
         let text = std::fs::read_to_string(&file)
             .with_context(|| format!("{} could not be read", file.display()))?;
@@ -78,7 +78,7 @@ pub fn problems(root: &Path) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-fn edges(metadata: &Metadata) -> Vec<String> {
+fn edges(root: &Path, metadata: &Metadata) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     let allowed: BTreeMap<&str, &[&str]> = EDGES.into_iter().collect();
     let members = metadata.workspace_packages();
@@ -102,32 +102,29 @@ fn edges(metadata: &Metadata) -> Vec<String> {
             }
         }
         if WITHOUT_BURN.contains(&package.name.as_str()) {
-            let reached = reachable(metadata, &package.id);
+            let reached = reachable(root, &package.name)?;
             if let Some(burn) = reached.iter().find(|name| name.starts_with("burn")) {
                 problems.push(format!("{}: may not reach {burn}", package.name));
             }
         }
     }
-    problems
+    Ok(problems)
 }
 
-/// The names of all packages that a package needs to be built.
-fn reachable(metadata: &Metadata, package: &PackageId) -> BTreeSet<String> {
-    let Some(resolve) = &metadata.resolve else { return BTreeSet::new() };
-    let nodes: BTreeMap<&PackageId, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
-    let mut seen = BTreeSet::new();
-    let mut open = vec![package];
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        for dependency in nodes.get(id).iter().flat_map(|node| &node.deps) {
-            if dependency.dep_kinds.iter().any(|kind| kind.kind != DependencyKind::Development) {
-                open.push(&dependency.pkg);
-            }
-        }
+/// The names of all packages that a package needs to be built here.
+fn reachable(root: &Path, package: &str) -> Result<BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--locked", "--edges", "normal,build", "--prefix", "none"])
+        .args(["--format", "{p}", "--package", package])
+        .current_dir(root)
+        .output()
+        .context("cargo tree could not be started")?;
+    if !output.status.success() {
+        bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    seen.into_iter().map(|id| metadata[id].name.to_string()).collect()
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 
 fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {

@@ -39,7 +39,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FOLDER", conflicts_with = "recipe")]
     resume: Option<PathBuf>,
 
-    /// Where to compute: cpu, cuda[:i] or wgpu[:i]
+    /// Where to compute: cpu, cuda, cuda:1, wgpu or wgpu:1
     #[arg(long, default_value = "cpu")]
     device: String,
 }

@@ -22,10 +22,7 @@ impl CrossEncoder {
     /// The architecture with all weights zero, to be filled.
     #[must_use]
     pub fn zeros(config: &Config, device: &Device) -> Self {
-        Self {
-            encoder: Encoder::zeros(&config.encoder, device),
-            head: Head::zeros(config, device),
-        }
+        Self { encoder: Encoder::zeros(&config.encoder, device), head: Head::zeros(config, device) }
     }
 
     /// Returns one logit per row and label: `[rows, labels]`.

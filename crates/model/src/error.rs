@@ -81,10 +81,11 @@ impl Error {
 }
 
 fn tensor_problems(missing: &[String], unused: &[String], misshapen: &[String]) -> String {
-    let parts: Vec<String> = [("lacks", missing), ("has unused", unused), ("has misshapen", misshapen)]
-        .iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(what, names)| format!("{what} {}", names.join(", ")))
-        .collect();
+    let parts: Vec<String> =
+        [("lacks", missing), ("has unused", unused), ("has misshapen", misshapen)]
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{what} {}", names.join(", ")))
+            .collect();
     format!("the checkpoint {}", parts.join("; "))
 }

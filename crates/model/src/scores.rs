@@ -17,7 +17,11 @@ impl Scores {
     #[must_use]
     pub fn new(rows: Tensor<1>, group_offsets: &[u32]) -> Self {
         let [n_rows] = rows.dims();
-        assert_eq!(group_offsets.last().map(|&end| end as usize), Some(n_rows), "groups cover rows");
+        assert_eq!(
+            group_offsets.last().map(|&end| end as usize),
+            Some(n_rows),
+            "groups cover rows"
+        );
         Self { rows, group_offsets: group_offsets.to_vec() }
     }
 

@@ -58,8 +58,9 @@ impl Settings {
     pub fn read(directory: &Path, config: &Config) -> Result<Self> {
         let path = directory.join(FILE);
         match std::fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text)
-                .map_err(|error| Error::config(&path, error.to_string())),
+            Ok(text) => {
+                serde_json::from_str(&text).map_err(|error| Error::config(&path, error.to_string()))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Ok(Self::of_model(config))
             }

@@ -84,7 +84,8 @@ impl RunDirectory {
         let mut steps = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(io)? {
             let name = entry.map_err(io)?.file_name();
-            let step: Option<u64> = name.to_str().and_then(|name| name.strip_prefix("state-")?.parse().ok());
+            let step: Option<u64> =
+                name.to_str().and_then(|name| name.strip_prefix("state-")?.parse().ok());
             steps.extend(step);
         }
         steps.sort_unstable();

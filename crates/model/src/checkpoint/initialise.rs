@@ -71,9 +71,8 @@ impl ModuleMapper for Initialise {
         let normal = Normal::new(0.0, self.deviation).expect("a deviation is finite");
         param.map(|tensor| {
             let shape = tensor.shape();
-            let values: Vec<f32> = (0..shape.num_elements())
-                .map(|_| normal.sample(&mut rng) as f32)
-                .collect();
+            let values: Vec<f32> =
+                (0..shape.num_elements()).map(|_| normal.sample(&mut rng) as f32).collect();
             Tensor::from_data(TensorData::new(values, shape), &tensor.device())
         })
     }

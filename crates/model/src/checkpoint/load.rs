@@ -61,9 +61,8 @@ pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) ->
     if let Some(error) = failure {
         return Err(error);
     }
-    let (drawn, missing): (Vec<Missing>, Vec<Missing>) = missing
-        .into_iter()
-        .partition(|m| new_head.is_some() && m.path.starts_with("head."));
+    let (drawn, missing): (Vec<Missing>, Vec<Missing>) =
+        missing.into_iter().partition(|m| new_head.is_some() && m.path.starts_with("head."));
     let (left_out, unused): (Vec<String>, Vec<String>) = weights
         .names()
         .filter(|name| !used.contains(*name) && !name.ends_with("embeddings.position_ids"))
@@ -150,9 +149,8 @@ impl ModuleMapper for Fill<'_> {
         let dims: Vec<usize> = (0..D).map(|dim| shape[dim]).collect();
         match self.values(&dims) {
             None => param,
-            Some(values) => param.map(|tensor| {
-                Tensor::from_data(TensorData::new(values, shape), &tensor.device())
-            }),
+            Some(values) => param
+                .map(|tensor| Tensor::from_data(TensorData::new(values, shape), &tensor.device())),
         }
     }
 }

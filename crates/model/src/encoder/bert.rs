@@ -78,7 +78,9 @@ fn epsilon() -> f64 {
 
 impl BertConfig {
     pub(crate) fn check(&self) -> Result<(), String> {
-        if self.num_attention_heads == 0 || self.hidden_size % self.num_attention_heads != 0 {
+        if self.num_attention_heads == 0
+            || !self.hidden_size.is_multiple_of(self.num_attention_heads)
+        {
             return Err(format!(
                 "hidden_size `{}` is not a multiple of num_attention_heads `{}`",
                 self.hidden_size, self.num_attention_heads
@@ -157,7 +159,9 @@ impl Bert {
             position_embeddings: table(config.max_position_embeddings),
             token_type_embeddings: table(config.type_vocab_size),
             embedding_norm: norm(),
-            layers: (0..config.num_hidden_layers).map(|_| BertLayer::zeros(config, device)).collect(),
+            layers: (0..config.num_hidden_layers)
+                .map(|_| BertLayer::zeros(config, device))
+                .collect(),
             hidden_dropout: config.hidden_dropout_prob,
         }
     }

@@ -41,10 +41,6 @@ impl LayerNorm {
     }
 
     fn params(&self) -> LayerNormParams {
-        LayerNormParams {
-            gamma: self.weight.val(),
-            beta: self.bias.val(),
-            epsilon: self.epsilon,
-        }
+        LayerNormParams { gamma: self.weight.val(), beta: self.bias.val(), epsilon: self.epsilon }
     }
 }

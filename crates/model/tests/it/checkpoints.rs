@@ -15,7 +15,8 @@ const FILE: &str = "model.safetensors";
 
 fn scores(directory: &Path) -> Vec<Vec<f32>> {
     let reranker = Reranker::open(directory, &Device::flex()).unwrap();
-    let group = |query| TextGroup { query, documents: vec!["fever cold", "", "sun sun rain alpha"] };
+    let group =
+        |query| TextGroup { query, documents: vec!["fever cold", "", "sun sun rain alpha"] };
     reranker.score(&[group("alpha fever"), group("sun")]).unwrap().0
 }
 
@@ -130,10 +131,7 @@ fn a_missing_an_unused_and_a_misshapen_tensor_are_named() {
     let misshapen = refusal(|tensors| {
         tensors.insert("classifier.bias".into(), (Dtype::F32, vec![2], vec![0; 8]));
     });
-    assert_eq!(
-        misshapen,
-        "the checkpoint has misshapen classifier.bias: found [2], expected [1]"
-    );
+    assert_eq!(misshapen, "the checkpoint has misshapen classifier.bias: found [2], expected [1]");
     let integers = refusal(|tensors| {
         tensors.insert("classifier.bias".into(), (Dtype::I32, vec![1], vec![0; 4]));
     });
@@ -147,15 +145,14 @@ fn a_bare_encoder_needs_a_new_head_to_be_asked_for() {
     tiny_checkpoint(&place);
     rewrite(&place, |tensors| {
         tensors.retain(|name, _| !name.starts_with("classifier"));
-        *tensors = tensors
-            .drain()
-            .map(|(name, tensor)| (name.replace("bert.", ""), tensor))
-            .collect();
+        *tensors =
+            tensors.drain().map(|(name, tensor)| (name.replace("bert.", ""), tensor)).collect();
     });
     let device = Device::flex();
     let error = checkpoint::load(&place, None, &device).unwrap_err().to_string();
     assert!(error.ends_with("lacks classifier.weight, classifier.bias"), "{error}");
-    let head = |seed| checkpoint::load(&place, Some(checkpoint::NewHead { seed }), &device).unwrap();
+    let head =
+        |seed| checkpoint::load(&place, Some(checkpoint::NewHead { seed }), &device).unwrap();
     assert_eq!(head(1).drawn, ["classifier.weight", "classifier.bias"]);
 }
 

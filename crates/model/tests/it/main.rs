@@ -1,5 +1,7 @@
 //! The models against transformers, and checkpoints against every way they can be wrong.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+
 mod checkpoints;
 mod parity;
 
@@ -23,11 +25,12 @@ fn tiny_checkpoint(directory: &std::path::Path) -> tamis_model::Config {
             .unwrap();
     let source = tempfile::tempdir().unwrap();
     tamis_data::vocabulary::save(&tokenizer, 32, source.path()).unwrap();
-    let config: tamis_model::encoder::bert::BertConfig = serde_json::from_value(serde_json::json!({
-        "vocab_size": tokenizer.get_vocab_size(true), "hidden_size": 16, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 32,
-    }))
-    .unwrap();
+    let config: tamis_model::encoder::bert::BertConfig =
+        serde_json::from_value(serde_json::json!({
+            "vocab_size": tokenizer.get_vocab_size(true), "hidden_size": 16, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 32,
+        }))
+        .unwrap();
     let config = Config::bert(&config);
     let device = burn::tensor::Device::flex();
     let model = checkpoint::initialise(CrossEncoder::zeros(&config, &device), &config, 7);

@@ -85,11 +85,8 @@ mod with_fixtures {
             .map(|pair| (pair["query"].as_str().unwrap(), pair["passage"].as_str().unwrap()))
             .collect();
 
-        let config = PairConfig {
-            max_length: 64,
-            query_max_length: 60,
-            truncation: Truncation::SecondOnly,
-        };
+        let config =
+            PairConfig { max_length: 64, query_max_length: 60, truncation: Truncation::SecondOnly };
         let encoder = PairEncoder::open(&directory.join("tokenizer.json"), config).unwrap();
         let mut batch = Batch::new();
         let mut report = TruncationReport::default();

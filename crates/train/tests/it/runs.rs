@@ -42,12 +42,11 @@ fn task(folder: &Path) -> PathBuf {
     let out = path("prepared");
     prepare(&sources, &out, &PrepareOptions::default(), &mut |_, _| {}).unwrap();
 
-    let tokenizer =
-        tamis_data::vocabulary::train(texts.iter(), &tamis_data::vocabulary::VocabularyConfig {
-            min_frequency: 1,
-            ..Default::default()
-        })
-        .unwrap();
+    let tokenizer = tamis_data::vocabulary::train(
+        texts.iter(),
+        &tamis_data::vocabulary::VocabularyConfig { min_frequency: 1, ..Default::default() },
+    )
+    .unwrap();
     let model = path("model");
     std::fs::create_dir(&model).unwrap();
     tamis_data::vocabulary::save(&tokenizer, 32, &model).unwrap();
