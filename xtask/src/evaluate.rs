@@ -17,6 +17,8 @@ use tamis_eval::{
     evaluate,
 };
 
+use crate::progress::say;
+
 /// Measure runs against judgements, with trec_eval's definitions and order of ties.
 ///
 /// Scores sort descending, equal scores by document id descending; the rank column is not read.
@@ -251,10 +253,10 @@ fn note_absence(evaluation: &Evaluation) {
             MissingQueries::Error => "an error",
         };
         let n = absence.absent.len();
-        eprintln!("{}: {n} judged queries are missing from the run: {done}", evaluation.tag());
+        say(&format!("{}: {n} judged queries are missing from the run: {done}", evaluation.tag()));
     }
     if !absence.unjudged.is_empty() {
         let n = absence.unjudged.len();
-        eprintln!("{}: {n} queries of the run have no judgements: left out", evaluation.tag());
+        say(&format!("{}: {n} queries of the run have no judgements: left out", evaluation.tag()));
     }
 }

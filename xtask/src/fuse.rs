@@ -11,6 +11,7 @@ use tamis_eval::files::read_qrels;
 use tamis_eval::fuse::{Method, Normalization, Search, fuse, tune_weights};
 
 use crate::evaluate::{emit, read_any_run};
+use crate::progress::say;
 
 /// Fuse runs into one, by rank, by score or by votes.
 ///
@@ -87,11 +88,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
             let tuned = tune_weights(&qrels, &dev, &args.tune_measure, args.normalization, search)?;
             let (measure, value) = (&args.tune_measure, tuned.value);
             let weights: Vec<String> = tuned.weights.iter().map(|w| format!("{w:.3}")).collect();
-            eprintln!(
+            say(&format!(
                 "weights {}: {measure} {value:.4} on the development split, best of {}",
                 weights.join(","),
                 tuned.tried.len()
-            );
+            ));
             Method::Interpolation { weights: tuned.weights }
         }
         Method::Interpolation { .. } => Method::Interpolation { weights: args.weights },

@@ -12,6 +12,7 @@ use tamis_eval::report::html::{Page, PageConfig};
 use tamis_eval::{CompareConfig, Correction, MissingQueries};
 
 use crate::evaluate::{emit, name, parse_measures, read_any_run};
+use crate::progress::say;
 
 /// Write one self-contained HTML page about runs: means with intervals, tests, curves, and the
 /// queries that moved most with their texts and top documents side by side.
@@ -88,7 +89,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         None => BTreeMap::new(),
     };
     emit(Some(&args.out), &page.render(&queries, &documents))?;
-    eprintln!("{}", args.out.display());
+    say(&format!("{}", args.out.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -55,7 +55,7 @@ pub(super) fn bars(groups: &[(String, Vec<Bar>)], count: bool) -> String {
             .light_line_style(GRID.mix(0.0))
             .bold_line_style(GRID)
             .axis_style(GRID)
-            .label_style(text(14))
+            .label_style(text(15))
             .draw()
             .expect(DRAWN);
         for (at, (name, bars)) in groups.iter().enumerate() {
@@ -101,7 +101,7 @@ pub(super) fn curves(labels: &[String], systems: &[Vec<f64>], axis: &str) -> Str
             .light_line_style(GRID.mix(0.0))
             .bold_line_style(GRID)
             .axis_style(GRID)
-            .label_style(text(14))
+            .label_style(text(15))
             .draw()
             .expect(DRAWN);
         for (index, values) in systems.iter().enumerate() {
@@ -117,7 +117,7 @@ pub(super) fn curves(labels: &[String], systems: &[Vec<f64>], axis: &str) -> Str
             under(&chart, area, x as f64, label);
         }
         let (width, height) = area.dim_in_pixel();
-        let style = text(14).pos(Pos::new(HPos::Center, VPos::Bottom));
+        let style = text(15).pos(Pos::new(HPos::Center, VPos::Bottom));
         let place = (width as i32 / 2 + 20, height as i32 - 2);
         area.draw(&Text::new(axis.to_owned(), place, style)).expect(DRAWN);
     })
@@ -142,7 +142,7 @@ pub(super) fn differences(sorted: &[f64]) -> String {
             .light_line_style(GRID.mix(0.0))
             .bold_line_style(GRID)
             .axis_style(GRID)
-            .label_style(text(14))
+            .label_style(text(15))
             .draw()
             .expect(DRAWN);
         let gap = if sorted.len() > 150 { 0.0 } else { 0.08 };
@@ -191,7 +191,7 @@ fn plane<'a, 'b>(area: &'a Area<'b>, x: (f64, f64), y: (f64, f64), below: u32) -
 fn under(chart: &Chart<'_, '_>, area: &Area<'_>, x: f64, label: &str) {
     let (pixel, _) = chart.backend_coord(&(x, 0.0));
     let bottom = chart.plotting_area().get_pixel_range().1.end;
-    let style = text(14).pos(Pos::new(HPos::Center, VPos::Top));
+    let style = text(15).pos(Pos::new(HPos::Center, VPos::Top));
     let cut = label.find(['(', '@']).filter(|_| label.len() > 8).unwrap_or(label.len());
     let (first, second) = label.split_at(cut);
     for (line, part) in [first, second].into_iter().enumerate() {

@@ -183,15 +183,8 @@ pub(super) fn curves(page: &Page<'_>) -> String {
 
 /// How many queries find their first relevant document at which rank.
 fn first_ranks(page: &Page<'_>) -> (String, String) {
-    const BUCKETS: [(&str, usize); 7] = [
-        ("1", 1),
-        ("2", 2),
-        ("3", 3),
-        ("4-5", 5),
-        ("6-10", 10),
-        ("11-100", 100),
-        (">100, none", usize::MAX),
-    ];
+    const BUCKETS: [(&str, usize); 7] =
+        [("1", 1), ("2", 2), ("3", 3), ("≤5", 5), ("≤10", 10), ("≤100", 100), ("rest", usize::MAX)];
     let reciprocal = 11 + CUTOFFS.len();
     let mut groups: Vec<(String, Vec<chart::Bar>)> =
         BUCKETS.iter().map(|(name, _)| ((*name).to_owned(), Vec::new())).collect();
@@ -206,7 +199,8 @@ fn first_ranks(page: &Page<'_>) -> (String, String) {
             bars.push(chart::Bar { value: count as f64, interval: None });
         }
     }
-    let caption = "Queries by rank (the reciprocal rank is 1 divided by it)".to_owned();
+    let caption =
+        "Queries by rank (the reciprocal rank is 1 divided by it); rest: later or none".to_owned();
     (chart::bars(&groups, true), caption)
 }
 
