@@ -63,8 +63,37 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            progress::say(&format!("error: {error:#}"));
+            progress::say(&format!("error: {}", message(&error)));
             ExitCode::from(2)
         }
+    }
+}
+
+/// An error and its causes in one line. Causes that an error has already told are not told again.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    #[test]
+    fn causes_are_told_once() {
+        let missing = std::fs::read("/nowhere").map_err(|error| anyhow::anyhow!("x: {error}"));
+        let error = missing.context("reading").unwrap_err();
+        assert_eq!(super::message(&error), "reading: x: No such file or directory (os error 2)");
+        let twice = anyhow::anyhow!("file: broken").context("file: broken at line 1");
+        assert_eq!(super::message(&twice), "file: broken at line 1: file: broken");
+        let same = anyhow::anyhow!("broken").context("file: broken");
+        assert_eq!(super::message(&same), "file: broken");
     }
 }
