@@ -92,7 +92,7 @@ mod tests {
         let error = missing.context("reading").unwrap_err();
         assert_eq!(super::message(&error), "reading: x: No such file or directory (os error 2)");
         let twice = anyhow::anyhow!("file: broken").context("file: broken at line 1");
-        assert_eq!(super::message(&twice), "file: broken at line 1: file: broken");
+        assert_eq!(super::message(&twice), "file: broken at line 1");
         let same = anyhow::anyhow!("broken").context("file: broken");
         assert_eq!(super::message(&same), "file: broken");
     }
