@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use crate::config::EncoderConfig;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
+use crate::layer::Linear;
 use bert::Bert;
 
 /// An encoder of any supported architecture.
@@ -37,5 +38,11 @@ impl Encoder {
     pub fn first_tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let Self::Bert(bert) = self;
         bert.first_tokens(input, seeds)
+    }
+
+    /// All linear maps, to be packed.
+    pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        let Self::Bert(bert) = self;
+        bert.linears_mut()
     }
 }

@@ -45,6 +45,12 @@ impl Head {
         head.classifier.forward(tamis_ops::dropout(pooled, seeds.next(head.dropout)))
     }
 
+    /// All linear maps, to be packed.
+    pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        let Self::Bert(head) = self;
+        vec![&mut head.pooler, &mut head.classifier]
+    }
+
     /// The name under which a checkpoint holds a parameter of this module.
     pub(crate) fn tensor_name(path: &[&str]) -> String {
         match path {

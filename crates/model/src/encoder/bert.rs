@@ -198,6 +198,11 @@ impl Bert {
         tamis_ops::dropout(self.embedding_norm.forward(sum), dropout)
     }
 
+    /// All linear maps, to be packed.
+    pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.layers.iter_mut().flat_map(BertLayer::linears_mut).collect()
+    }
+
     /// The names under which a checkpoint holds a parameter of this module, to be joined along the
     /// outputs. The path is that of the module's fields.
     pub(crate) fn tensor_names(path: &[&str]) -> Vec<String> {
@@ -244,6 +249,10 @@ impl BertLayer {
         }
     }
 
+    fn linears_mut(&mut self) -> [&mut Linear; 4] {
+        [&mut self.qkv, &mut self.attention_output, &mut self.intermediate, &mut self.output]
+    }
+
     fn forward(&self, x: Tensor<2>, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let context = self.context(x.clone(), input, seeds);
         self.finish(context, x, seeds)
@@ -258,10 +267,10 @@ impl BertLayer {
 
     /// Everything after attention, token by token: `[tokens, hidden]`, or any rows of it.
     fn finish(&self, context: Tensor<2>, x: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
-        let attended = self.attention_output.forward(context);
-        let x = self.attention_norm.forward_sum(attended, x, seeds.next(self.hidden_dropout));
-        let inner = self.activation.forward(self.intermediate.forward(x.clone()));
-        let output = self.output.forward(inner);
-        self.output_norm.forward_sum(output, x, seeds.next(self.hidden_dropout))
+        let drop = seeds.next(self.hidden_dropout);
+        let x = self.attention_norm.forward_block(&self.attention_output, context, x, drop);
+        let inner = self.intermediate.forward_activated(x.clone(), self.activation);
+        let drop = seeds.next(self.hidden_dropout);
+        self.output_norm.forward_block(&self.output, inner, x, drop)
     }
 }
