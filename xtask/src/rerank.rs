@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use tamis_data::{
     DocId, QueryId, Run, ScoredDocument, TextGroup, TruncationReport, format, output,
 };
-use tamis_model::Reranker;
+use tamis_model::{Precision, Reranker};
 
 use crate::device::device;
 use crate::progress::{Progress, say};
@@ -46,6 +46,11 @@ pub struct RerankArgs {
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
 
+    /// The numbers that linear maps multiply: f32, bf16 or int8 (CPU only). Coarser ones are faster,
+    /// and their scores drift a little
+    #[arg(long, value_name = "NAME", default_value_t)]
+    precision: Precision,
+
     /// The last column of the result
     #[arg(long, default_value = "tamis")]
     tag: String,
@@ -60,7 +65,7 @@ pub struct RerankArgs {
 }
 
 pub fn rerank(args: &RerankArgs) -> Result<()> {
-    let mut reranker = Reranker::open(&args.model, &device(&args.device)?)?;
+    let mut reranker = Reranker::open_at(&args.model, &device(&args.device)?, args.precision)?;
     if let Some(max_length) = args.max_length {
         let mut settings = reranker.settings().clone();
         settings.query_max_length = settings.query_max_length.min(max_length / 2);

@@ -53,6 +53,12 @@ pub enum Error {
         /// Positions of the model.
         limit: usize,
     },
+    /// A coarser precision was asked of a device whose kernels do not have it.
+    #[error("precision {precision}: only the CPU has it; use f32 or --device cpu")]
+    Precision {
+        /// What was asked for.
+        precision: tamis_ops::Precision,
+    },
     /// A score that has no place in an order.
     #[error("the score of document {document} of group {group} is not a number")]
     NotANumber {

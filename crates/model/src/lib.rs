@@ -13,6 +13,7 @@ mod input;
 mod reranker;
 mod scores;
 mod settings;
+mod workers;
 
 pub use config::{Config, EncoderConfig};
 pub use cross_encoder::CrossEncoder;
@@ -23,3 +24,4 @@ pub use input::Input;
 pub use reranker::{IdGroup, Reranker};
 pub use scores::Scores;
 pub use settings::{Activation, Settings};
+pub use tamis_ops::Precision;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use tamis_data::{Batch, PairEncoder, TextGroup, TruncationReport, plan};
+use tamis_ops::Precision;
 
 use crate::checkpoint;
 use crate::config::Config;
@@ -11,9 +12,13 @@ use crate::cross_encoder::CrossEncoder;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
+use crate::workers::Workers;
 
-/// Tokens of one forward pass: enough to fill the cores, small enough to stay near the caches.
-const MAX_BATCH_TOKENS: usize = 4096;
+/// Tokens of one forward pass on the CPU: their activations fit the caches of one core.
+const CORE_TOKENS: usize = 512;
+
+/// Tokens of one forward pass on any other device.
+const DEVICE_TOKENS: usize = 16_384;
 
 /// A query with its candidates as token ids, without special tokens.
 #[derive(Debug, Clone)]
@@ -32,15 +37,25 @@ pub struct Reranker {
     settings: Settings,
     device: Device,
     max_positions: usize,
+    workers: Workers,
 }
 
 impl Reranker {
-    /// Opens a checkpoint directory.
+    /// Opens a checkpoint directory, to compute in single precision.
     ///
     /// # Errors
     /// When a file is missing or wrong, the checkpoint has another number of labels than one, or the
     /// tokenizer has tokens that the model has no vector for.
     pub fn open(directory: &Path, device: &Device) -> Result<Self> {
+        Self::open_at(directory, device, Precision::F32)
+    }
+
+    /// Opens a checkpoint directory, to multiply in the given numbers.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when another precision than single is asked of another device
+    /// than the CPU.
+    pub fn open_at(directory: &Path, device: &Device, precision: Precision) -> Result<Self> {
         let loaded = checkpoint::load(directory, None, device)?;
         let settings = Settings::read(directory, &loaded.config)?;
         let tokenizer = directory.join("tokenizer.json");
@@ -52,10 +67,13 @@ impl Reranker {
             );
             return Err(Error::config(&directory.join("config.json"), problem));
         }
-        Self::new(loaded.model, &loaded.config, encoder, settings, device)
+        if precision != Precision::F32 && !is_cpu(device) {
+            return Err(Error::Precision { precision });
+        }
+        Self::with_precision(loaded.model, &loaded.config, encoder, settings, device, precision)
     }
 
-    /// Puts a model and its tokenizer together.
+    /// Puts a model and its tokenizer together, to compute in single precision.
     ///
     /// # Errors
     /// When the tokenizer has tokens that the model has no vector for, or rows may be longer than
@@ -67,12 +85,30 @@ impl Reranker {
         settings: Settings,
         device: &Device,
     ) -> Result<Self> {
+        Self::with_precision(model, config, encoder, settings, device, Precision::F32)
+    }
+
+    fn with_precision(
+        model: CrossEncoder,
+        config: &Config,
+        encoder: PairEncoder,
+        settings: Settings,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self> {
         encoder.check_vocabulary(config.vocab_size())?;
         let limit = config.max_positions();
         if settings.max_length > limit {
             return Err(Error::TooLong { found: settings.max_length, limit });
         }
-        Ok(Self { model, encoder, settings, device: device.clone(), max_positions: limit })
+        Ok(Self {
+            model: model.packed(precision),
+            encoder,
+            settings,
+            device: device.clone(),
+            max_positions: limit,
+            workers: Workers::new(),
+        })
     }
 
     /// How pairs are encoded and scores served.
@@ -117,7 +153,8 @@ impl Reranker {
 
     /// The same for texts that are tokenised already.
     ///
-    /// Rows of like length share a batch, so that no work goes into padding or waiting.
+    /// Rows of like length share a batch. On the CPU every core takes batches of its own through the
+    /// whole model; a batch alone is shared by all cores. A score does not depend on either.
     ///
     /// # Errors
     /// When a score is not a number.
@@ -133,20 +170,16 @@ impl Reranker {
         let mut flat = vec![0.0; pairs.n_rows()];
         let lengths: Vec<usize> =
             pairs.row_offsets().windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
-        let mut batch = Batch::new();
-        for row_indices in plan(&lengths, MAX_BATCH_TOKENS) {
-            batch.clear();
-            for &row_idx in &row_indices {
-                let (ids, type_ids) = pairs.row(row_idx);
-                batch.push_row(ids, type_ids);
-            }
-            batch.end_group();
-            let scores = self.model.scores(&batch, &self.device, DropoutSeeds::inference());
-            let data = scores.rows().into_data().convert::<f32>();
-            let values = data.try_into_vec::<f32>().expect("the data was just made f32");
-            for (row_idx, value) in row_indices.into_iter().zip(values) {
-                flat[row_idx] = value;
-            }
+        let on_cpu = is_cpu(&self.device);
+        let batches = plan(&lengths, if on_cpu { CORE_TOKENS } else { DEVICE_TOKENS });
+        let score = |index: usize| self.score_rows(&pairs, &batches[index]);
+        let by_batch = if on_cpu {
+            self.workers.map(batches.len(), score)
+        } else {
+            (0..batches.len()).map(score).collect()
+        };
+        for (&row_idx, score) in batches.iter().flatten().zip(by_batch.into_iter().flatten()) {
+            flat[row_idx] = score;
         }
         let mut scores = Vec::with_capacity(groups.len());
         let mut rest = flat.into_iter();
@@ -159,4 +192,21 @@ impl Reranker {
         }
         Ok((scores, report))
     }
+
+    /// The scores of some rows, in their order, by one forward pass.
+    fn score_rows(&self, pairs: &Batch, rows: &[usize]) -> Vec<f32> {
+        let mut batch = Batch::new();
+        for &row_idx in rows {
+            let (ids, type_ids) = pairs.row(row_idx);
+            batch.push_row(ids, type_ids);
+        }
+        batch.end_group();
+        let scores = self.model.scores(&batch, &self.device, DropoutSeeds::inference());
+        let data = scores.rows().into_data().convert::<f32>();
+        data.try_into_vec().expect("the data was just made f32")
+    }
+}
+
+fn is_cpu(device: &Device) -> bool {
+    *device == Device::flex()
 }

@@ -1,5 +1,7 @@
 //! Linear maps packed once for inference on the CPU, with what follows them fused.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
@@ -17,6 +19,36 @@ pub enum Precision {
     Bf16,
     /// 8-bit integers: weights with one scale per output, inputs with one range per row.
     Int8,
+}
+
+impl Precision {
+    /// All of them, the finest first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+
+    /// How it is called on a command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|precision| precision.name() == text);
+        known.ok_or_else(|| format!("expected f32, bf16 or int8, found `{text}`"))
+    }
 }
 
 /// A function of every element of a linear map's output.
