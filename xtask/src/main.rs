@@ -1,5 +1,6 @@
 //! `cargo xtask`: Tamis end to end, one file per command.
 
+mod bench;
 mod compare;
 mod crate_docs;
 mod device;
@@ -43,6 +44,7 @@ enum Command {
     Compare(compare::Args),
     Fuse(fuse::Args),
     Report(report::Args),
+    Bench(bench::BenchArgs),
     Test(test::TestArgs),
     Tidy(tidy::TidyArgs),
 }
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Fuse(args) => fuse::run(args),
         Command::Report(args) => report::run(args),
+        Command::Bench(args) => bench::bench(&args).map(|()| done),
         Command::Test(args) => test::test(&args),
         Command::Tidy(args) => tidy::tidy(&args),
     };

@@ -59,6 +59,14 @@ pub enum Error {
         /// What was asked for.
         precision: tamis_ops::Precision,
     },
+    /// Windows over a long document would not get on.
+    #[error("windows of {window} tokens cannot overlap by {overlap}; lower the overlap")]
+    Overlap {
+        /// Tokens that neighbouring windows would share.
+        overlap: usize,
+        /// Tokens of a window beside the longest query.
+        window: usize,
+    },
     /// A score that has no place in an order.
     #[error("the score of document {document} of group {group} is not a number")]
     NotANumber {

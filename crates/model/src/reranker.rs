@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::error::{Error, Result};
+use crate::long_document::LongDocuments;
 use crate::settings::Settings;
 use crate::workers::Workers;
 
@@ -37,6 +38,7 @@ pub struct Reranker {
     settings: Settings,
     device: Device,
     max_positions: usize,
+    long_documents: LongDocuments,
     workers: Workers,
 }
 
@@ -107,6 +109,7 @@ impl Reranker {
             settings,
             device: device.clone(),
             max_positions: limit,
+            long_documents: LongDocuments::default(),
             workers: Workers::new(),
         })
     }
@@ -128,6 +131,19 @@ impl Reranker {
         }
         let encoder = PairEncoder::new(self.encoder.tokenizer().clone(), settings.pairs())?;
         Ok(Self { encoder, settings, ..self })
+    }
+
+    /// Takes another treatment of documents that do not fit beside their query.
+    ///
+    /// # Errors
+    /// When windows would overlap by as much as they are long.
+    pub fn with_long_documents(self, long_documents: LongDocuments) -> Result<Self> {
+        let least = self.room(self.settings.query_max_length);
+        let window = long_documents.window.map_or(least, |window| window.min(least));
+        if long_documents.overlap >= window {
+            return Err(Error::Overlap { overlap: long_documents.overlap, window });
+        }
+        Ok(Self { long_documents, ..self })
     }
 
     /// Scores every document of every group: raw logits in the order of the input, and what was cut.
@@ -161,9 +177,16 @@ impl Reranker {
     pub fn score_ids(&self, groups: &[IdGroup<'_>]) -> Result<(Vec<Vec<f32>>, TruncationReport)> {
         let mut report = TruncationReport::default();
         let mut pairs = Batch::new();
+        let mut n_windows = Vec::new();
         for group in groups {
+            let room = self.room(group.query.len());
             for document in &group.documents {
-                self.encoder.encode_ids(group.query, document, &mut pairs, &mut report);
+                let windows = self.long_documents.windows(document.len(), room);
+                n_windows.push(windows.len());
+                for window in windows {
+                    let document = &document[window];
+                    self.encoder.encode_ids(group.query, document, &mut pairs, &mut report);
+                }
             }
             pairs.end_group();
         }
@@ -182,15 +205,26 @@ impl Reranker {
             flat[row_idx] = score;
         }
         let mut scores = Vec::with_capacity(groups.len());
-        let mut rest = flat.into_iter();
+        let (mut rest, mut n_windows) = (&flat[..], n_windows.into_iter());
         for (group_idx, group) in groups.iter().enumerate() {
-            let own: Vec<f32> = rest.by_ref().take(group.documents.len()).collect();
+            let mut own = Vec::with_capacity(group.documents.len());
+            for n in n_windows.by_ref().take(group.documents.len()) {
+                let (windows, others) = rest.split_at(n);
+                own.push(self.long_documents.pool(windows));
+                rest = others;
+            }
             if let Some(document) = own.iter().position(|score| score.is_nan()) {
                 return Err(Error::NotANumber { group: group_idx, document });
             }
             scores.push(own);
         }
         Ok((scores, report))
+    }
+
+    /// How many tokens of a document fit beside a query of so many.
+    fn room(&self, n_query: usize) -> usize {
+        let taken = self.encoder.n_specials() + n_query.min(self.settings.query_max_length);
+        self.settings.max_length.saturating_sub(taken)
     }
 
     /// The scores of some rows, in their order, by one forward pass.

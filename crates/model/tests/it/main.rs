@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod parity;
+mod scoring;
 
 use std::path::PathBuf;
 
