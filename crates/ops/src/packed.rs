@@ -244,4 +244,23 @@ mod tests {
         let y = packed.unwrap().forward(Tensor::zeros([2, 8], &device), Activation::Identity);
         assert_eq!(y.into_data().try_into_vec::<f32>().unwrap(), [0.0; 6]);
     }
+
+    #[test]
+    fn what_is_not_a_number_stays_so_in_every_precision() {
+        let (weight, bias) = map(20, 5);
+        let device = weight.device();
+        let nan = |shape: [usize; 2]| Tensor::<2>::full(shape, f32::NAN, &device);
+        let broken = Tensor::cat(vec![weight.clone(), nan([1, 5])], 0);
+        let whole = Tensor::cat(vec![weight, Tensor::ones([1, 5], &device)], 0);
+        let x = random([2, 21], 1);
+        let bad_x = Tensor::cat(vec![x.clone().narrow(1, 0, 20), nan([2, 1])], 1);
+        for precision in Precision::ALL {
+            for (weight, x) in [(&broken, &x), (&whole, &bad_x)] {
+                let packed = PackedLinear::new(weight.clone(), bias.clone(), precision).unwrap();
+                let y = packed.forward(x.clone(), Activation::Identity).into_data();
+                let y = y.try_into_vec::<f32>().unwrap();
+                assert!(y.iter().all(|y| y.is_nan()), "{precision}: {y:?}");
+            }
+        }
+    }
 }

@@ -62,7 +62,7 @@ impl Panels {
             Precision::Bf16 => Weight::Bf16(pack(n_in.div_ceil(2), n_out, |pair, output| {
                 bf16_pair(at(2 * pair, output), at(2 * pair + 1, output))
             })),
-            Precision::Int8 => Weight::Int8(Int8::new(n_in, n_out, at)),
+            Precision::Int8 => Weight::Int8(Int8::new(weight, n_in, n_out)),
         };
         Self { n_in, n_out, bias: bias.to_vec(), weight }
     }
@@ -228,6 +228,9 @@ impl Default for Scratch {
     }
 }
 
+/// Adding 1.5 · 2²³ rounds to an integer, ties to even, and leaves it in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
 /// Panels of a `[depth, n_out]` matrix; columns after the last are `value`'s business.
 fn pack<T>(depth: usize, n_out: usize, value: impl Fn(usize, usize) -> T) -> Vec<T> {
     let mut packed = Vec::with_capacity(depth * n_out.next_multiple_of(LANES));
@@ -245,7 +248,8 @@ fn pack<T>(depth: usize, n_out: usize, value: impl Fn(usize, usize) -> T) -> Vec
 fn bf16_pair(low: f32, high: f32) -> Bf16Pair {
     let round = |x: f32| {
         let bits = x.to_bits();
-        bits.wrapping_add(0x7fff + (bits >> 16 & 1))
+        // Rounding would carry some of the values that are no numbers over to zero.
+        if x.is_nan() { bits | 0x40_0000 } else { bits.wrapping_add(0x7fff + (bits >> 16 & 1)) }
     };
     round(low) >> 16 | round(high) & 0xffff_0000
 }
@@ -269,20 +273,23 @@ struct RowScale {
 fn quantise_row(x: &[f32], bytes: &mut Vec<u8>, quads: &mut [ByteQuad]) -> RowScale {
     // 0 is always among the values: then it is exact, and so is the filling at the end of a row.
     let (mut least, mut largest) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    // Stays 0 until something is not a finite number; then the row is none.
+    let mut poison = [0.0_f32; LANES];
     let mut chunks = x.chunks_exact(LANES);
     for chunk in &mut chunks {
-        for ((least, largest), &value) in least.iter_mut().zip(&mut largest).zip(chunk) {
-            *least = if value < *least { value } else { *least };
-            *largest = if value > *largest { value } else { *largest };
+        for lane in 0..LANES {
+            let value = chunk[lane];
+            least[lane] = if value < least[lane] { value } else { least[lane] };
+            largest[lane] = if value > largest[lane] { value } else { largest[lane] };
+            poison[lane] += value * 0.0;
         }
     }
     let rest = chunks.remainder().iter().copied();
+    let poison = rest.clone().map(|value| value * 0.0).chain(poison).sum::<f32>();
     let least = rest.clone().chain(least).fold(0.0, f32::min);
     let largest = rest.chain(largest).fold(0.0, f32::max);
     let scale = ((largest - least) / 255.0).max(f32::MIN_POSITIVE);
     let inverse = 1.0 / scale;
-    // Adding 1.5 · 2²³ rounds to an integer, ties to even, and leaves it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
     let zero = (ROUND - least * inverse) - ROUND;
     bytes.clear();
     bytes.extend(x.iter().map(|&value| {
@@ -293,27 +300,37 @@ fn quantise_row(x: &[f32], bytes: &mut Vec<u8>, quads: &mut [ByteQuad]) -> RowSc
     for (quad, bytes) in quads.iter_mut().zip(bytes.chunks_exact(4)) {
         *quad = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     }
-    RowScale { scale, zero: zero as i32 }
+    RowScale { scale: scale + poison, zero: zero as i32 }
 }
 
 impl Int8 {
-    fn new(n_in: usize, n_out: usize, at: impl Fn(usize, usize) -> f32) -> Self {
-        let scales: Vec<f32> = (0..n_out)
-            .map(|output| {
-                let largest = (0..n_in).map(|i| at(i, output).abs()).fold(0.0, f32::max);
-                (largest / 127.0).max(f32::MIN_POSITIVE)
-            })
-            .collect();
-        let byte = |input: usize, output: usize| -> i8 {
-            let Some(scale) = scales.get(output) else { return 0 };
-            (at(input, output) / scale).round_ties_even() as i8
-        };
+    fn new(weight: &[f32], n_in: usize, n_out: usize) -> Self {
+        // A weight that is no number makes its column's scale none, and with it every result.
+        let mut scales = vec![0.0_f32; n_out];
+        for row in weight.chunks_exact(n_out) {
+            for (scale, weight) in scales.iter_mut().zip(row) {
+                let size = weight.abs();
+                *scale = if *scale >= size { *scale } else { size + 0.0 * *scale };
+            }
+        }
+        for scale in &mut scales {
+            *scale = if *scale == 0.0 { f32::MIN_POSITIVE } else { *scale / 127.0 };
+        }
+        let mut bytes = Vec::with_capacity(weight.len());
+        let mut sums = vec![0; n_out];
+        for row in weight.chunks_exact(n_out) {
+            for ((&weight, &scale), sum) in row.iter().zip(&scales).zip(&mut sums) {
+                let byte = (weight / scale + ROUND).to_bits() as u8;
+                *sum += i32::from(byte.cast_signed());
+                bytes.push(byte);
+            }
+        }
         let quads = pack(n_in.div_ceil(4), n_out, |quad, output| {
-            let bytes = std::array::from_fn(|i| byte(4 * quad + i, output).cast_unsigned());
-            u32::from_le_bytes(bytes)
+            u32::from_le_bytes(std::array::from_fn(|i| {
+                let input = 4 * quad + i;
+                if input < n_in && output < n_out { bytes[input * n_out + output] } else { 0 }
+            }))
         });
-        let sums =
-            (0..n_out).map(|output| (0..n_in).map(|i| i32::from(byte(i, output))).sum()).collect();
         Self { quads, scales, sums }
     }
 
