@@ -1,41 +1,51 @@
 //! The encoders, one architecture a file: a packed batch into one vector per token.
 
+pub mod albert;
 pub mod bert;
+pub mod distilbert;
+pub mod electra;
+pub mod roberta;
+
+mod architecture;
+mod post_norm;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
-use crate::config::EncoderConfig;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
-use bert::Bert;
+pub(crate) use architecture::Architecture;
+pub use post_norm::PostNorm;
 
 /// An encoder of any supported architecture.
 #[derive(Module, Debug)]
 pub enum Encoder {
-    /// BERT and everything with its `model_type`, MiniLM among them.
-    Bert(Bert),
+    /// BERT and those built like it.
+    Bert(PostNorm),
 }
 
 impl Encoder {
-    /// The architecture with all weights zero, to be filled.
-    #[must_use]
-    pub fn zeros(config: &EncoderConfig, device: &Device) -> Self {
-        let EncoderConfig::Bert(config) = config;
-        Self::Bert(Bert::zeros(config, device))
-    }
-
     /// Returns the hidden states after the embeddings and after every layer: `[tokens, hidden]` each.
     #[must_use]
     pub fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
-        let Self::Bert(bert) = self;
-        bert.hidden_states(input, seeds)
+        match self {
+            Self::Bert(encoder) => encoder.hidden_states(input, seeds),
+        }
     }
 
-    /// Returns the last hidden state of the first token of every row: `[rows, hidden]`.
+    /// Returns what the head reads of every token: `[tokens, hidden]`.
+    #[must_use]
+    pub fn tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        match self {
+            Self::Bert(encoder) => encoder.tokens(input, seeds),
+        }
+    }
+
+    /// The same for the first token of every row alone, which is less work: `[rows, hidden]`.
     #[must_use]
     pub fn first_tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
-        let Self::Bert(bert) = self;
-        bert.first_tokens(input, seeds)
+        match self {
+            Self::Bert(encoder) => encoder.first_tokens(input, seeds),
+        }
     }
 }

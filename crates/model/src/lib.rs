@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod encoder;
 pub mod layer;
+pub mod parity;
 
 mod config;
 mod cross_encoder;
@@ -18,7 +19,7 @@ pub use config::{Config, EncoderConfig};
 pub use cross_encoder::CrossEncoder;
 pub use dropout_seeds::DropoutSeeds;
 pub use error::{Error, Result};
-pub use head::{BertHead, Head};
+pub use head::{BertHead, Head, Pooling};
 pub use input::Input;
 pub use reranker::{IdGroup, Reranker};
 pub use scores::Scores;

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 #[derive(Module, Debug)]
 pub struct Linear {
     weight: Param<Tensor<2>>,
-    bias: Param<Tensor<1>>,
+    bias: Option<Param<Tensor<1>>>,
 }
 
 impl Linear {
@@ -16,8 +16,15 @@ impl Linear {
     pub fn zeros(n_in: usize, n_out: usize, device: &Device) -> Self {
         Self {
             weight: Param::from_tensor(Tensor::zeros([n_in, n_out], device)),
-            bias: Param::from_tensor(Tensor::zeros([n_out], device)),
+            bias: Some(Param::from_tensor(Tensor::zeros([n_out], device))),
         }
+    }
+
+    /// The same without a bias, or with one.
+    #[must_use]
+    pub(crate) fn zeros_with(n_in: usize, n_out: usize, bias: bool, device: &Device) -> Self {
+        let linear = Self::zeros(n_in, n_out, device);
+        if bias { linear } else { Self { bias: None, ..linear } }
     }
 
     /// # Shapes
@@ -25,6 +32,11 @@ impl Linear {
     /// - result: `[rows, out]`
     #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        tamis_ops::linear(x, self.weight.val(), self.bias.val())
+        let weight = self.weight.val();
+        let bias = match &self.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([weight.dims()[1]], &weight.device()),
+        };
+        tamis_ops::linear(x, weight, bias)
     }
 }
