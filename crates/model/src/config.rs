@@ -10,6 +10,7 @@ use crate::encoder::albert::AlbertConfig;
 use crate::encoder::bert::BertConfig;
 use crate::encoder::distilbert::DistilBertConfig;
 use crate::encoder::electra::ElectraConfig;
+use crate::encoder::modernbert::ModernBertConfig;
 use crate::encoder::roberta::{RobertaConfig, RobertaFamily};
 use crate::error::{Error, Result};
 
@@ -37,6 +38,8 @@ pub enum EncoderConfig {
     Electra(ElectraConfig),
     /// `albert`
     Albert(AlbertConfig),
+    /// `modernbert`
+    ModernBert(ModernBertConfig),
 }
 
 /// Reads the keys of one architecture.
@@ -51,6 +54,7 @@ const ARCHITECTURES: &[(&str, Parse)] = &[
     ("distilbert", |raw| Ok(EncoderConfig::DistilBert(parse(raw)?))),
     ("electra", |raw| Ok(EncoderConfig::Electra(parse(raw)?))),
     ("albert", |raw| Ok(EncoderConfig::Albert(parse(raw)?))),
+    ("modernbert", |raw| Ok(EncoderConfig::ModernBert(parse(raw)?))),
 ];
 
 fn parse<T: DeserializeOwned>(raw: &Map<String, Value>) -> std::result::Result<T, String> {
@@ -80,6 +84,7 @@ impl EncoderConfig {
             Self::DistilBert(config) => config,
             Self::Electra(config) => config,
             Self::Albert(config) => config,
+            Self::ModernBert(config) => config,
         }
     }
 }

@@ -4,10 +4,14 @@ pub mod albert;
 pub mod bert;
 pub mod distilbert;
 pub mod electra;
+pub mod modernbert;
 pub mod roberta;
 
 mod architecture;
+mod blocks;
 mod post_norm;
+mod pre_norm;
+mod rotary;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -16,12 +20,15 @@ use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 pub(crate) use architecture::Architecture;
 pub use post_norm::PostNorm;
+pub use pre_norm::PreNorm;
 
 /// An encoder of any supported architecture.
 #[derive(Module, Debug)]
 pub enum Encoder {
     /// BERT and those built like it.
     Bert(PostNorm),
+    /// ModernBERT.
+    ModernBert(PreNorm),
 }
 
 impl Encoder {
@@ -30,6 +37,7 @@ impl Encoder {
     pub fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
         match self {
             Self::Bert(encoder) => encoder.hidden_states(input, seeds),
+            Self::ModernBert(encoder) => encoder.hidden_states(input, seeds),
         }
     }
 
@@ -38,6 +46,7 @@ impl Encoder {
     pub fn tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         match self {
             Self::Bert(encoder) => encoder.tokens(input, seeds),
+            Self::ModernBert(encoder) => encoder.tokens(input, seeds),
         }
     }
 
@@ -46,6 +55,7 @@ impl Encoder {
     pub fn first_tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         match self {
             Self::Bert(encoder) => encoder.first_tokens(input, seeds),
+            Self::ModernBert(encoder) => encoder.first_tokens(input, seeds),
         }
     }
 }
