@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::encoder::Architecture;
 use crate::encoder::albert::AlbertConfig;
 use crate::encoder::bert::BertConfig;
+use crate::encoder::deberta::DebertaConfig;
 use crate::encoder::distilbert::DistilBertConfig;
 use crate::encoder::electra::ElectraConfig;
 use crate::encoder::modernbert::ModernBertConfig;
@@ -40,6 +41,8 @@ pub enum EncoderConfig {
     Albert(AlbertConfig),
     /// `modernbert`
     ModernBert(ModernBertConfig),
+    /// `deberta-v2`, which v3 is too
+    Deberta(DebertaConfig),
 }
 
 /// Reads the keys of one architecture.
@@ -55,6 +58,7 @@ const ARCHITECTURES: &[(&str, Parse)] = &[
     ("electra", |raw| Ok(EncoderConfig::Electra(parse(raw)?))),
     ("albert", |raw| Ok(EncoderConfig::Albert(parse(raw)?))),
     ("modernbert", |raw| Ok(EncoderConfig::ModernBert(parse(raw)?))),
+    ("deberta-v2", |raw| Ok(EncoderConfig::Deberta(parse(raw)?))),
 ];
 
 fn parse<T: DeserializeOwned>(raw: &Map<String, Value>) -> std::result::Result<T, String> {
@@ -85,6 +89,7 @@ impl EncoderConfig {
             Self::Electra(config) => config,
             Self::Albert(config) => config,
             Self::ModernBert(config) => config,
+            Self::Deberta(config) => config,
         }
     }
 }

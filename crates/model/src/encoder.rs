@@ -2,6 +2,7 @@
 
 pub mod albert;
 pub mod bert;
+pub mod deberta;
 pub mod distilbert;
 pub mod electra;
 pub mod modernbert;
@@ -19,6 +20,7 @@ use burn::tensor::Tensor;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 pub(crate) use architecture::Architecture;
+use deberta::Deberta;
 pub use post_norm::PostNorm;
 pub use pre_norm::PreNorm;
 
@@ -29,6 +31,8 @@ pub enum Encoder {
     Bert(PostNorm),
     /// ModernBERT.
     ModernBert(PreNorm),
+    /// DeBERTa-v2 and v3.
+    Deberta(Deberta),
 }
 
 impl Encoder {
@@ -38,6 +42,7 @@ impl Encoder {
         match self {
             Self::Bert(encoder) => encoder.hidden_states(input, seeds),
             Self::ModernBert(encoder) => encoder.hidden_states(input, seeds),
+            Self::Deberta(encoder) => encoder.hidden_states(input, seeds),
         }
     }
 
@@ -47,6 +52,7 @@ impl Encoder {
         match self {
             Self::Bert(encoder) => encoder.tokens(input, seeds),
             Self::ModernBert(encoder) => encoder.tokens(input, seeds),
+            Self::Deberta(encoder) => encoder.tokens(input, seeds),
         }
     }
 
@@ -56,6 +62,7 @@ impl Encoder {
         match self {
             Self::Bert(encoder) => encoder.first_tokens(input, seeds),
             Self::ModernBert(encoder) => encoder.first_tokens(input, seeds),
+            Self::Deberta(encoder) => encoder.first_tokens(input, seeds),
         }
     }
 }

@@ -40,7 +40,7 @@ impl Path {
         let field = self.fields.last().map(String::as_str);
         let owner = self.owners.last().map(String::as_str);
         field == Some("weight")
-            && matches!(owner, Some("Struct:Linear" | "Struct:Embedding" | "Struct:Convolution"))
+            && matches!(owner, Some("Struct:Linear" | "Struct:Embedding" | "Struct:Kernel"))
     }
 }
 
