@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod parity;
+mod variants;
 
 use std::path::PathBuf;
 
