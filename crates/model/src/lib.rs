@@ -2,6 +2,8 @@
 
 pub mod checkpoint;
 pub mod encoder;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod layer;
 pub mod parity;
 

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod checkpoints;
+#[cfg(feature = "hub")]
+mod hub;
 mod parity;
 mod variants;
 
