@@ -6,6 +6,8 @@ mod device;
 mod evaluate;
 mod fuse;
 mod main_job;
+mod model;
+mod parity;
 mod prepare;
 mod progress;
 mod report;
@@ -43,6 +45,7 @@ enum Command {
     Compare(compare::Args),
     Fuse(fuse::Args),
     Report(report::Args),
+    Parity(parity::ParityArgs),
     Test(test::TestArgs),
     Tidy(tidy::TidyArgs),
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Fuse(args) => fuse::run(args),
         Command::Report(args) => report::run(args),
+        Command::Parity(args) => parity::parity(&args),
         Command::Test(args) => test::test(&args),
         Command::Tidy(args) => tidy::tidy(&args),
     };

@@ -10,6 +10,7 @@ use tamis_data::{
 use tamis_model::Reranker;
 
 use crate::device::device;
+use crate::model;
 use crate::progress::{Progress, say};
 
 /// Queries that are scored in one call, between two signs of life.
@@ -22,8 +23,8 @@ const QUERIES_PER_CALL: usize = 8;
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct RerankArgs {
-    /// A checkpoint: a Hugging Face directory
-    #[arg(long, value_name = "FOLDER")]
+    /// A checkpoint: a Hugging Face folder, or ORG/NAME[@REVISION] of the hub
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
 
     /// Queries: .jsonl (BEIR), .tsv (MS MARCO) or .parquet
@@ -60,7 +61,7 @@ pub struct RerankArgs {
 }
 
 pub fn rerank(args: &RerankArgs) -> Result<()> {
-    let mut reranker = Reranker::open(&args.model, &device(&args.device)?)?;
+    let mut reranker = Reranker::open(&model::locate(&args.model)?, &device(&args.device)?)?;
     if let Some(max_length) = args.max_length {
         let mut settings = reranker.settings().clone();
         settings.query_max_length = settings.query_max_length.min(max_length / 2);
