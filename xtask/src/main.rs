@@ -7,6 +7,8 @@ mod device;
 mod evaluate;
 mod fuse;
 mod main_job;
+mod model;
+mod parity;
 mod prepare;
 mod progress;
 mod report;
@@ -45,6 +47,7 @@ enum Command {
     Fuse(fuse::Args),
     Report(report::Args),
     Bench(bench::BenchArgs),
+    Parity(parity::ParityArgs),
     Test(test::TestArgs),
     Tidy(tidy::TidyArgs),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Fuse(args) => fuse::run(args),
         Command::Report(args) => report::run(args),
         Command::Bench(args) => bench::bench(&args).map(|()| done),
+        Command::Parity(args) => parity::parity(&args),
         Command::Test(args) => test::test(&args),
         Command::Tidy(args) => tidy::tidy(&args),
     };

@@ -7,9 +7,10 @@ use anyhow::{Context, Result};
 use tamis_data::{
     DocId, QueryId, Run, ScoredDocument, TextGroup, TruncationReport, format, output,
 };
-use tamis_model::{LongDocuments, Pooling, Precision, Reranker};
+use tamis_model::{LongDocuments, Precision, Reranker, WindowPooling};
 
 use crate::device::device;
+use crate::model;
 use crate::progress::{Progress, say};
 
 /// Queries that are scored in one call, between two signs of life.
@@ -22,8 +23,8 @@ const QUERIES_PER_CALL: usize = 8;
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct RerankArgs {
-    /// A checkpoint: a Hugging Face directory
-    #[arg(long, value_name = "FOLDER")]
+    /// A checkpoint: a Hugging Face folder, or ORG/NAME[@REVISION] of the hub
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
 
     /// Queries: .jsonl (BEIR), .tsv (MS MARCO) or .parquet
@@ -49,7 +50,7 @@ pub struct RerankArgs {
     /// What becomes of documents that do not fit: the first window alone (what is beyond is cut and
     /// counted), or the max, mean, sum or top3-mean of the scores of all windows
     #[arg(long, value_name = "POOLING", default_value_t)]
-    long_documents: Pooling,
+    long_documents: WindowPooling,
 
     /// Tokens of a window [default: as many as fit]
     #[arg(long, value_name = "TOKENS")]
@@ -78,7 +79,9 @@ pub struct RerankArgs {
 }
 
 pub fn rerank(args: &RerankArgs) -> Result<()> {
-    let mut reranker = Reranker::open_at(&args.model, &device(&args.device)?, args.precision)?;
+    let directory = model::locate(&args.model)?;
+    let device = device(&args.device)?;
+    let mut reranker = Reranker::open_at(&directory, &device, args.precision)?;
     if let Some(max_length) = args.max_length {
         let mut settings = reranker.settings().clone();
         settings.query_max_length = settings.query_max_length.min(max_length / 2);

@@ -11,6 +11,7 @@ use tamis_train::{DevRecord, Event, Outcome, Plan, Recipe, RunDirectory, StepRec
 
 use crate::device::device;
 use crate::main_job::main_job;
+use crate::model;
 use crate::progress::{Progress, say};
 
 /// Train a reranker.
@@ -59,6 +60,9 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         }
         (None, None) => return main_job(&args.device),
     };
+    // The run keeps the model's name; the training needs its folder.
+    let mut recipe = recipe;
+    recipe.model.path = model::locate(&recipe.model.path)?;
     match run_recipe(&recipe, &run, &args.device)? {
         Outcome::Finished { .. } => Ok(ExitCode::SUCCESS),
         Outcome::Interrupted { .. } => Ok(ExitCode::from(130)),

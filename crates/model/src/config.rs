@@ -2,10 +2,17 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::encoder::Architecture;
+use crate::encoder::albert::AlbertConfig;
 use crate::encoder::bert::BertConfig;
+use crate::encoder::deberta::DebertaConfig;
+use crate::encoder::distilbert::DistilBertConfig;
+use crate::encoder::electra::ElectraConfig;
+use crate::encoder::modernbert::ModernBertConfig;
+use crate::encoder::roberta::{RobertaConfig, RobertaFamily};
 use crate::error::{Error, Result};
 
 /// The configuration of a cross-encoder.
@@ -24,6 +31,67 @@ pub struct Config {
 pub enum EncoderConfig {
     /// `bert`
     Bert(BertConfig),
+    /// `roberta`, `xlm-roberta` and `camembert`
+    Roberta(RobertaConfig),
+    /// `distilbert`
+    DistilBert(DistilBertConfig),
+    /// `electra`
+    Electra(ElectraConfig),
+    /// `albert`
+    Albert(AlbertConfig),
+    /// `modernbert`
+    ModernBert(ModernBertConfig),
+    /// `deberta-v2`, which v3 is too
+    Deberta(DebertaConfig),
+}
+
+/// Reads the keys of one architecture.
+type Parse = fn(&Map<String, Value>) -> std::result::Result<EncoderConfig, String>;
+
+/// Every `model_type` that is known.
+const ARCHITECTURES: &[(&str, Parse)] = &[
+    ("bert", |raw| Ok(EncoderConfig::Bert(parse(raw)?))),
+    ("roberta", |raw| roberta(raw, RobertaFamily::Roberta)),
+    ("xlm-roberta", |raw| roberta(raw, RobertaFamily::XlmRoberta)),
+    ("camembert", |raw| roberta(raw, RobertaFamily::Camembert)),
+    ("distilbert", |raw| Ok(EncoderConfig::DistilBert(parse(raw)?))),
+    ("electra", |raw| Ok(EncoderConfig::Electra(parse(raw)?))),
+    ("albert", |raw| Ok(EncoderConfig::Albert(parse(raw)?))),
+    ("modernbert", |raw| Ok(EncoderConfig::ModernBert(parse(raw)?))),
+    ("deberta-v2", |raw| Ok(EncoderConfig::Deberta(parse(raw)?))),
+];
+
+fn parse<T: DeserializeOwned>(raw: &Map<String, Value>) -> std::result::Result<T, String> {
+    // A key that is there and null stands for the default too.
+    let given = raw.iter().filter(|(_, value)| !value.is_null());
+    let given: Map<String, Value> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
+    T::deserialize(given).map_err(|error| error.to_string())
+}
+
+fn roberta(
+    raw: &Map<String, Value>,
+    family: RobertaFamily,
+) -> std::result::Result<EncoderConfig, String> {
+    let mut bert: BertConfig = parse(raw)?;
+    if raw.get("pad_token_id").is_none_or(Value::is_null) {
+        bert.pad_token_id = 1;
+    }
+    Ok(EncoderConfig::Roberta(RobertaConfig { family, bert }))
+}
+
+impl EncoderConfig {
+    /// What the file of the architecture says about it.
+    pub(crate) fn architecture(&self) -> &dyn Architecture {
+        match self {
+            Self::Bert(config) => config,
+            Self::Roberta(config) => config,
+            Self::DistilBert(config) => config,
+            Self::Electra(config) => config,
+            Self::Albert(config) => config,
+            Self::ModernBert(config) => config,
+            Self::Deberta(config) => config,
+        }
+    }
 }
 
 impl Config {
@@ -52,20 +120,26 @@ impl Config {
 
     fn parse(raw: Map<String, Value>) -> std::result::Result<Self, String> {
         let model_type = raw.get("model_type").and_then(Value::as_str).unwrap_or("(none)");
-        let encoder = match model_type {
-            "bert" => {
-                let config = BertConfig::deserialize(&raw).map_err(|error| error.to_string())?;
-                config.check()?;
-                EncoderConfig::Bert(config)
-            }
-            other => return Err(format!("model_type: expected `bert`, found `{other}`")),
+        let Some((_, parse)) = ARCHITECTURES.iter().find(|(name, _)| *name == model_type) else {
+            let known: Vec<String> =
+                ARCHITECTURES.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let known = known.join(", ");
+            return Err(format!("model_type: expected one of {known}; found `{model_type}`"));
         };
+        if raw.get("is_decoder").and_then(Value::as_bool) == Some(true) {
+            return Err("is_decoder: expected `false`, found `true`".to_owned());
+        }
+        let encoder = parse(&raw)?;
+        encoder.architecture().check()?;
         let n_labels = match (raw.get("id2label"), raw.get("num_labels")) {
             (Some(Value::Object(labels)), _) => labels.len(),
             (_, Some(n)) => n.as_u64().ok_or("num_labels: expected a number")? as usize,
             // What transformers assumes; a bare encoder says nothing.
             _ => 2,
         };
+        if n_labels == 0 {
+            return Err("id2label: expected at least one label, found none".to_owned());
+        }
         Ok(Self { encoder, n_labels, raw })
     }
 
@@ -80,7 +154,6 @@ impl Config {
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut raw = self.raw.clone();
-        let EncoderConfig::Bert(_) = &self.encoder;
         let names: Vec<String> = (0..self.n_labels).map(|i| format!("LABEL_{i}")).collect();
         let known = raw.get("id2label").and_then(Value::as_object).map(Map::len);
         if known != Some(self.n_labels) {
@@ -93,7 +166,7 @@ impl Config {
         }
         raw.remove("num_labels");
         raw.remove("_name_or_path");
-        raw.insert("architectures".to_owned(), json!(["BertForSequenceClassification"]));
+        raw.insert("architectures".to_owned(), json!([self.architecture().class()]));
         let mut text = serde_json::to_string_pretty(&raw).expect("JSON values serialise");
         text.push('\n');
         text
@@ -102,21 +175,32 @@ impl Config {
     /// Entries of the word table.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
-        let EncoderConfig::Bert(config) = &self.encoder;
-        config.vocab_size
+        self.architecture().n_words()
     }
 
     /// The longest row that the model has positions for.
     #[must_use]
     pub fn max_positions(&self) -> usize {
-        let EncoderConfig::Bert(config) = &self.encoder;
-        config.max_position_embeddings
+        self.architecture().max_positions()
     }
 
-    /// Standard deviation of newly drawn weights.
-    #[must_use]
-    pub fn initializer_range(&self) -> f64 {
-        let EncoderConfig::Bert(config) = &self.encoder;
-        config.initializer_range
+    /// What the file of the architecture says about it.
+    pub(crate) fn architecture(&self) -> &dyn Architecture {
+        self.encoder.architecture()
+    }
+
+    /// The names under which a checkpoint holds a parameter of the cross-encoder, to be joined along
+    /// the outputs. The path is that of the module's fields.
+    pub(crate) fn tensor_names(&self, path: &[&str]) -> Vec<String> {
+        let architecture = self.architecture();
+        match path {
+            ["encoder", _, rest @ ..] => {
+                let prefix = architecture.prefix();
+                let names = architecture.encoder_tensors(rest);
+                names.into_iter().map(|name| format!("{prefix}.{name}")).collect()
+            }
+            ["head", _, rest @ ..] => vec![architecture.head_tensor(rest)],
+            other => unreachable!("a cross-encoder has no parameter {other:?}"),
+        }
     }
 }

@@ -8,7 +8,7 @@ use tamis_ops::Precision;
 use crate::config::Config;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::encoder::Encoder;
-use crate::head::Head;
+use crate::head::{Head, Pooling, pooling};
 use crate::input::Input;
 use crate::scores::Scores;
 
@@ -23,14 +23,21 @@ impl CrossEncoder {
     /// The architecture with all weights zero, to be filled.
     #[must_use]
     pub fn zeros(config: &Config, device: &Device) -> Self {
-        Self { encoder: Encoder::zeros(&config.encoder, device), head: Head::zeros(config, device) }
+        let architecture = config.architecture();
+        Self {
+            encoder: architecture.encoder(device),
+            head: Head::zeros(&architecture.head(), config.n_labels, device),
+        }
     }
 
     /// Returns one logit per row and label: `[rows, labels]`.
     #[must_use]
     pub fn logits(&self, input: &Input, mut seeds: DropoutSeeds) -> Tensor<2> {
-        let first = self.encoder.first_tokens(input, &mut seeds);
-        self.head.forward(first, &mut seeds)
+        let pooled = match self.head.pooling() {
+            Pooling::First => self.encoder.first_tokens(input, &mut seeds),
+            Pooling::Mean => pooling::mean(self.encoder.tokens(input, &mut seeds), &input.rows),
+        };
+        self.head.forward(pooled, &mut seeds)
     }
 
     /// Returns the score of every row of a batch, raw, by group.
@@ -60,20 +67,5 @@ impl CrossEncoder {
         self.encoder.linears_mut().into_iter().for_each(|linear| linear.pack(precision));
         self.head.linears_mut().into_iter().for_each(|linear| linear.pack(Precision::F32));
         self
-    }
-
-    /// The names under which a checkpoint holds a parameter, to be joined along the outputs.
-    pub(crate) fn tensor_names(path: &[&str]) -> Vec<String> {
-        match path {
-            ["encoder", "Bert", rest @ ..] => crate::encoder::bert::Bert::tensor_names(rest)
-                .into_iter()
-                .map(|name| format!("bert.{name}"))
-                .collect(),
-            ["head", "Bert", "pooler", tensor] => {
-                vec![format!("bert.{}", Head::tensor_name(&["pooler", tensor]))]
-            }
-            ["head", "Bert", rest @ ..] => vec![Head::tensor_name(rest)],
-            other => unreachable!("CrossEncoder has no parameter {other:?}"),
-        }
     }
 }

@@ -1,48 +1,78 @@
 //! The encoders, one architecture a file: a packed batch into one vector per token.
 
+pub mod albert;
 pub mod bert;
+pub mod deberta;
+pub mod distilbert;
+pub mod electra;
+pub mod modernbert;
+pub mod roberta;
+
+mod architecture;
+mod blocks;
+mod post_norm;
+mod pre_norm;
+mod rotary;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
-use crate::config::EncoderConfig;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 use crate::layer::Linear;
-use bert::Bert;
+pub(crate) use architecture::Architecture;
+use deberta::Deberta;
+pub use post_norm::PostNorm;
+pub use pre_norm::PreNorm;
 
 /// An encoder of any supported architecture.
 #[derive(Module, Debug)]
 pub enum Encoder {
-    /// BERT and everything with its `model_type`, MiniLM among them.
-    Bert(Bert),
+    /// BERT and those built like it.
+    Bert(PostNorm),
+    /// ModernBERT.
+    ModernBert(PreNorm),
+    /// DeBERTa-v2 and v3.
+    Deberta(Deberta),
 }
 
 impl Encoder {
-    /// The architecture with all weights zero, to be filled.
-    #[must_use]
-    pub fn zeros(config: &EncoderConfig, device: &Device) -> Self {
-        let EncoderConfig::Bert(config) = config;
-        Self::Bert(Bert::zeros(config, device))
-    }
-
     /// Returns the hidden states after the embeddings and after every layer: `[tokens, hidden]` each.
     #[must_use]
     pub fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
-        let Self::Bert(bert) = self;
-        bert.hidden_states(input, seeds)
+        match self {
+            Self::Bert(encoder) => encoder.hidden_states(input, seeds),
+            Self::ModernBert(encoder) => encoder.hidden_states(input, seeds),
+            Self::Deberta(encoder) => encoder.hidden_states(input, seeds),
+        }
     }
 
-    /// Returns the last hidden state of the first token of every row: `[rows, hidden]`.
+    /// Returns what the head reads of every token: `[tokens, hidden]`.
+    #[must_use]
+    pub fn tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        match self {
+            Self::Bert(encoder) => encoder.tokens(input, seeds),
+            Self::ModernBert(encoder) => encoder.tokens(input, seeds),
+            Self::Deberta(encoder) => encoder.tokens(input, seeds),
+        }
+    }
+
+    /// The same for the first token of every row alone, which is less work: `[rows, hidden]`.
     #[must_use]
     pub fn first_tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
-        let Self::Bert(bert) = self;
-        bert.first_tokens(input, seeds)
+        match self {
+            Self::Bert(encoder) => encoder.first_tokens(input, seeds),
+            Self::ModernBert(encoder) => encoder.first_tokens(input, seeds),
+            Self::Deberta(encoder) => encoder.first_tokens(input, seeds),
+        }
     }
 
     /// All linear maps, to be packed.
     pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        let Self::Bert(bert) = self;
-        bert.linears_mut()
+        match self {
+            Self::Bert(encoder) => encoder.linears_mut(),
+            Self::ModernBert(encoder) => encoder.linears_mut(),
+            Self::Deberta(encoder) => encoder.linears_mut(),
+        }
     }
 }

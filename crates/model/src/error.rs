@@ -45,6 +45,14 @@ pub enum Error {
         /// `name: found [..], expected [..]`
         misshapen: Vec<String>,
     },
+    /// A model of the hub could not be had.
+    #[error("{name}: {problem}")]
+    Hub {
+        /// The model's name, or what was asked for.
+        name: String,
+        /// Why not.
+        problem: String,
+    },
     /// A row is longer than the model's table of positions.
     #[error("a row has {found} tokens, but the model has {limit} positions; lower max_length")]
     TooLong {
@@ -83,6 +91,11 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
+    }
+
+    #[cfg(feature = "hub")]
+    pub(crate) fn hub(name: &str, problem: impl Into<String>) -> Self {
+        Self::Hub { name: name.to_owned(), problem: problem.into() }
     }
 
     pub(crate) fn config(path: &Path, problem: impl Into<String>) -> Self {

@@ -1,62 +1,133 @@
-//! Classification heads: the first token's hidden state into one logit per label.
+//! Classification heads: the hidden states of a row into one logit per label.
+
+pub(crate) mod pooling;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::config::{Config, EncoderConfig};
 use crate::dropout_seeds::DropoutSeeds;
-use crate::layer::Linear;
+use crate::layer::{Activation, LayerNorm, Linear};
+pub use pooling::Pooling;
+
+/// What tells one classification head from another.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HeadShape {
+    /// Which hidden states are read.
+    pub(crate) pooling: Pooling,
+    /// Width of a hidden state.
+    pub(crate) hidden: usize,
+    /// Width between the two linear maps.
+    pub(crate) inner: usize,
+    /// Whether the first linear map has a bias.
+    pub(crate) bias: bool,
+    /// Dropout of what is read.
+    pub(crate) dropout_before: Option<f32>,
+    /// The function after the first linear map.
+    pub(crate) activation: Activation,
+    /// A norm after that.
+    pub(crate) norm: Option<NormShape>,
+    /// Dropout before the second linear map.
+    pub(crate) dropout_after: f32,
+}
+
+/// A layer norm of a head.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct NormShape {
+    pub(crate) epsilon: f64,
+    /// Whether it shifts.
+    pub(crate) bias: bool,
+}
+
+impl HeadShape {
+    /// `activation(W h + b)` of the first token, dropout, and the classifier.
+    pub(crate) fn first_token(hidden: usize, activation: Activation, dropout: f32) -> Self {
+        Self {
+            pooling: Pooling::First,
+            hidden,
+            inner: hidden,
+            bias: true,
+            dropout_before: None,
+            activation,
+            norm: None,
+            dropout_after: dropout,
+        }
+    }
+}
 
 /// A head of any supported architecture.
 #[derive(Module, Debug)]
 pub enum Head {
-    /// BERT's pooler (dense, tanh), dropout and classifier.
+    /// BERT's head and those built like it.
     Bert(BertHead),
 }
 
-/// `tanh(W h + b)`, dropout, then a linear map to the labels.
+/// A linear map, an activation, perhaps a norm, and a linear map to the labels.
 #[derive(Module, Debug)]
 pub struct BertHead {
     pooler: Linear,
+    norm: Option<LayerNorm>,
     classifier: Linear,
     #[module(skip)]
-    dropout: f32,
+    pooling: Pooling,
+    #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
+    dropout_before: Option<f32>,
+    #[module(skip)]
+    dropout_after: f32,
 }
 
 impl Head {
     /// The head with all weights zero, to be filled.
-    #[must_use]
-    pub fn zeros(config: &Config, device: &Device) -> Self {
-        let EncoderConfig::Bert(bert) = &config.encoder;
+    pub(crate) fn zeros(shape: &HeadShape, n_labels: usize, device: &Device) -> Self {
+        let norm = |norm: NormShape| {
+            LayerNorm::identity_with(shape.inner, norm.epsilon as f32, norm.bias, device)
+        };
         Self::Bert(BertHead {
-            pooler: Linear::zeros(bert.hidden_size, bert.hidden_size, device),
-            classifier: Linear::zeros(bert.hidden_size, config.n_labels, device),
-            dropout: bert.classifier_dropout.unwrap_or(bert.hidden_dropout_prob),
+            pooler: Linear::zeros_with(shape.hidden, shape.inner, shape.bias, device),
+            norm: shape.norm.map(norm),
+            classifier: Linear::zeros(shape.inner, n_labels, device),
+            pooling: shape.pooling,
+            activation: shape.activation,
+            dropout_before: shape.dropout_before,
+            dropout_after: shape.dropout_after,
         })
     }
 
-    /// # Shapes
-    /// - `first`: `[rows, hidden]`, the hidden states of first tokens
-    /// - result: `[rows, labels]`
+    /// Which hidden states the head reads.
     #[must_use]
-    pub fn forward(&self, first: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
-        let Self::Bert(head) = self;
-        let pooled = head.pooler.forward(first).tanh();
-        head.classifier.forward(tamis_ops::dropout(pooled, seeds.next(head.dropout)))
+    pub fn pooling(&self) -> Pooling {
+        match self {
+            Self::Bert(head) => head.pooling,
+        }
     }
 
     /// All linear maps, to be packed.
-    pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+    pub(crate) fn linears_mut(&mut self) -> [&mut Linear; 2] {
         let Self::Bert(head) = self;
-        vec![&mut head.pooler, &mut head.classifier]
+        [&mut head.pooler, &mut head.classifier]
     }
 
-    /// The name under which a checkpoint holds a parameter of this module.
-    pub(crate) fn tensor_name(path: &[&str]) -> String {
-        match path {
-            ["pooler", tensor] => format!("pooler.dense.{tensor}"),
-            ["classifier", tensor] => format!("classifier.{tensor}"),
-            other => unreachable!("BertHead has no parameter {other:?}"),
+    /// # Shapes
+    /// - `pooled`: `[rows, hidden]`
+    /// - result: `[rows, labels]`
+    #[must_use]
+    pub fn forward(&self, pooled: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        match self {
+            Self::Bert(head) => head.forward(pooled, seeds),
         }
+    }
+}
+
+impl BertHead {
+    fn forward(&self, mut x: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        if let Some(dropout) = self.dropout_before {
+            x = tamis_ops::dropout(x, seeds.next(dropout));
+        }
+        let mut x = self.pooler.forward_activated(x, self.activation);
+        if let Some(norm) = &self.norm {
+            x = norm.forward(x);
+        }
+        self.classifier.forward(tamis_ops::dropout(x, seeds.next(self.dropout_after)))
     }
 }

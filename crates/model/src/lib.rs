@@ -2,7 +2,10 @@
 
 pub mod checkpoint;
 pub mod encoder;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod layer;
+pub mod parity;
 
 mod config;
 mod cross_encoder;
@@ -20,9 +23,9 @@ pub use config::{Config, EncoderConfig};
 pub use cross_encoder::CrossEncoder;
 pub use dropout_seeds::DropoutSeeds;
 pub use error::{Error, Result};
-pub use head::{BertHead, Head};
+pub use head::{BertHead, Head, Pooling};
 pub use input::Input;
-pub use long_document::{LongDocuments, Pooling};
+pub use long_document::{LongDocuments, WindowPooling};
 pub use reranker::{IdGroup, Reranker};
 pub use scores::Scores;
 pub use settings::{Activation, Settings};

@@ -12,8 +12,8 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LongDocuments {
     /// How the scores of the windows become one.
-    pub pooling: Pooling,
-    /// Tokens of a window; when absent, as many as fit beside the query. [`Pooling::First`] always
+    pub pooling: WindowPooling,
+    /// Tokens of a window; when absent, as many as fit beside the query. [`WindowPooling::First`] always
     /// takes as many as fit.
     pub window: Option<usize>,
     /// Tokens that a window shares with the one before.
@@ -22,7 +22,7 @@ pub struct LongDocuments {
 
 /// How the scores of a document's windows become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Pooling {
+pub enum WindowPooling {
     /// Only the first window is scored; what is beyond is cut and counted.
     #[default]
     First,
@@ -38,9 +38,9 @@ pub enum Pooling {
 
 impl LongDocuments {
     /// The windows of a document of `n` tokens where `room` tokens fit: at least one, together all of
-    /// the document, or for [`Pooling::First`] its start.
+    /// the document, or for [`WindowPooling::First`] its start.
     pub(crate) fn windows(&self, n: usize, room: usize) -> Vec<Range<usize>> {
-        if self.pooling == Pooling::First {
+        if self.pooling == WindowPooling::First {
             // The encoder cuts at the room and counts it.
             return vec![Range { start: 0, end: n }];
         }
@@ -62,14 +62,14 @@ impl LongDocuments {
             scores.iter().copied().map(f64::from).sum::<f64>() / scores.len() as f64
         };
         match self.pooling {
-            Pooling::First => scores[0],
+            WindowPooling::First => scores[0],
             // NaN must win: a maximum that skips it would hide a broken model.
-            Pooling::Max => scores.iter().copied().fold(f32::NEG_INFINITY, |best, score| {
+            WindowPooling::Max => scores.iter().copied().fold(f32::NEG_INFINITY, |best, score| {
                 if best.is_nan() || score <= best { best } else { score }
             }),
-            Pooling::Mean => mean(scores) as f32,
-            Pooling::Sum => scores.iter().copied().map(f64::from).sum::<f64>() as f32,
-            Pooling::TopMean(n) => {
+            WindowPooling::Mean => mean(scores) as f32,
+            WindowPooling::Sum => scores.iter().copied().map(f64::from).sum::<f64>() as f32,
+            WindowPooling::TopMean(n) => {
                 let mut sorted = scores.to_vec();
                 sorted.sort_by(|a, b| b.total_cmp(a));
                 mean(&sorted[..n.clamp(1, sorted.len())]) as f32
@@ -78,7 +78,7 @@ impl LongDocuments {
     }
 }
 
-impl fmt::Display for Pooling {
+impl fmt::Display for WindowPooling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::First => f.write_str("first"),
@@ -90,7 +90,7 @@ impl fmt::Display for Pooling {
     }
 }
 
-impl FromStr for Pooling {
+impl FromStr for WindowPooling {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -118,21 +118,21 @@ impl FromStr for Pooling {
 mod tests {
     use super::*;
 
-    fn long(pooling: Pooling, window: Option<usize>, overlap: usize) -> LongDocuments {
+    fn long(pooling: WindowPooling, window: Option<usize>, overlap: usize) -> LongDocuments {
         LongDocuments { pooling, window, overlap }
     }
 
     #[test]
     fn windows_cover_a_document_and_overlap_as_asked() {
-        let windows = |n| long(Pooling::Max, None, 2).windows(n, 5);
+        let windows = |n| long(WindowPooling::Max, None, 2).windows(n, 5);
         assert_eq!(windows(0), [0..0]);
         assert_eq!(windows(5), [0..5]);
         assert_eq!(windows(6), [0..5, 3..6]);
         assert_eq!(windows(11), [0..5, 3..8, 6..11]);
-        assert_eq!(long(Pooling::Max, Some(3), 0).windows(7, 5), [0..3, 3..6, 6..7]);
+        assert_eq!(long(WindowPooling::Max, Some(3), 0).windows(7, 5), [0..3, 3..6, 6..7]);
         // A window never exceeds what fits, and an overlap as large as it still gets on.
-        assert_eq!(long(Pooling::Max, Some(9), 9).windows(4, 2), [0..2, 1..3, 2..4]);
-        assert_eq!(long(Pooling::First, None, 2).windows(11, 5), [0..11]);
+        assert_eq!(long(WindowPooling::Max, Some(9), 9).windows(4, 2), [0..2, 1..3, 2..4]);
+        assert_eq!(long(WindowPooling::First, None, 2).windows(11, 5), [0..11]);
     }
 
     #[test]
@@ -144,17 +144,17 @@ mod tests {
         assert_eq!(pool("sum"), 3.0);
         assert_eq!(pool("top2-mean"), 2.5);
         assert_eq!(pool("top9-mean"), 1.0);
-        assert!(long(Pooling::Max, None, 0).pool(&[f32::NAN, 1.0]).is_nan());
-        assert!(long(Pooling::Max, None, 0).pool(&[1.0, f32::NAN]).is_nan());
+        assert!(long(WindowPooling::Max, None, 0).pool(&[f32::NAN, 1.0]).is_nan());
+        assert!(long(WindowPooling::Max, None, 0).pool(&[1.0, f32::NAN]).is_nan());
     }
 
     #[test]
     fn names_are_read_as_they_are_written() {
         for name in ["first", "max", "mean", "sum", "top3-mean"] {
-            assert_eq!(name.parse::<Pooling>().unwrap().to_string(), name);
+            assert_eq!(name.parse::<WindowPooling>().unwrap().to_string(), name);
         }
         for bad in ["", "top0-mean", "top-mean", "median"] {
-            assert!(bad.parse::<Pooling>().unwrap_err().contains(&format!("found `{bad}`")));
+            assert!(bad.parse::<WindowPooling>().unwrap_err().contains(&format!("found `{bad}`")));
         }
     }
 }

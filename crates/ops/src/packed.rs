@@ -65,6 +65,8 @@ pub enum Activation {
     Relu,
     /// `x σ(x)`.
     Silu,
+    /// The hyperbolic tangent.
+    Tanh,
 }
 
 /// A linear map whose weight lies in the order that the CPU's kernels read it.
@@ -209,6 +211,7 @@ mod tests {
             (Activation::GeluTanh, activation::gelu_approximate(plain())),
             (Activation::Relu, activation::relu(plain())),
             (Activation::Silu, activation::silu(plain())),
+            (Activation::Tanh, plain().tanh()),
         ] {
             let found = worst(packed.forward(x.clone(), name), expected);
             assert!(found < 1e-4, "{name:?}: {found}");

@@ -11,22 +11,16 @@ use super::parameters::Path;
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
 
-/// Draws every weight of linear maps and tables from a normal distribution with the configuration's
-/// `initializer_range`; biases become 0. Each parameter has its own stream, named by the seed and its
+/// Draws every weight of linear maps and tables from a normal distribution around 0, as wide as the
+/// architecture says; biases become 0. Each parameter has its own stream, named by the seed and its
 /// path, so the draw does not depend on the device or on other parameters.
 ///
 /// # Source
-/// `BertPreTrainedModel._init_weights` of transformers. Differs: the row of the padding token is
+/// `_init_weights` of the architectures in transformers. Differs: the row of the padding token is
 /// drawn too, since nothing is padded.
 #[must_use]
 pub fn initialise(model: CrossEncoder, config: &Config, seed: u64) -> CrossEncoder {
-    let mut mapper = Initialise {
-        path: Path::default(),
-        deviation: config.initializer_range(),
-        seed,
-        only: None,
-    };
-    model.map(&mut mapper)
+    model.map(&mut Initialise { path: Path::default(), config, seed, only: None })
 }
 
 /// The same for those parameters alone whose dotted path is listed.
@@ -36,23 +30,17 @@ pub(super) fn initialise_only(
     seed: u64,
     paths: Vec<String>,
 ) -> CrossEncoder {
-    let mut mapper = Initialise {
-        path: Path::default(),
-        deviation: config.initializer_range(),
-        seed,
-        only: Some(paths),
-    };
-    model.map(&mut mapper)
+    model.map(&mut Initialise { path: Path::default(), config, seed, only: Some(paths) })
 }
 
-struct Initialise {
+struct Initialise<'a> {
     path: Path,
-    deviation: f64,
+    config: &'a Config,
     seed: u64,
     only: Option<Vec<String>>,
 }
 
-impl ModuleMapper for Initialise {
+impl ModuleMapper for Initialise<'_> {
     fn enter_module(&mut self, name: &str, owner: &str) {
         self.path.enter(name, owner);
     }
@@ -68,11 +56,16 @@ impl ModuleMapper for Initialise {
             return param;
         }
         let mut rng = stream(self.seed, &dotted);
-        let normal = Normal::new(0.0, self.deviation).expect("a deviation is finite");
+        let draw = self.config.architecture().draw(&self.path.fields());
+        let normal = Normal::new(0.0, draw.deviation).expect("a deviation is finite");
+        let furthest = draw.cutoff.unwrap_or(f64::INFINITY);
         param.map(|tensor| {
             let shape = tensor.shape();
-            let values: Vec<f32> =
-                (0..shape.num_elements()).map(|_| normal.sample(&mut rng) as f32).collect();
+            let values: Vec<f32> = std::iter::repeat_with(|| normal.sample(&mut rng))
+                .filter(|value: &f64| value.abs() <= furthest)
+                .map(|value| value as f32)
+                .take(shape.num_elements())
+                .collect();
             Tensor::from_data(TensorData::new(values, shape), &tensor.device())
         })
     }

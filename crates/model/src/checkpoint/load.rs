@@ -35,13 +35,13 @@ pub struct NewHead {
 
 /// Loads a Hugging Face directory.
 ///
-/// Weights may be f32, f16 or bf16 on disk and are f32 in memory. Old names (`gamma`, `beta`) and
-/// names without the `bert.` prefix are understood.
+/// Weights may be in one file or several, f32, f16 or bf16 on disk; in memory they are f32. Old names
+/// (`gamma`, `beta`) and names without the encoder's own (`bert.`) are understood.
 ///
 /// # Errors
 /// When a file is missing or damaged, the architecture is unknown, or the tensors are not exactly
-/// those that it needs. With `new_head`, tensors of the pooler and classifier may be missing, and
-/// those of other heads (`cls.*`) are left out.
+/// those that it needs. With `new_head`, tensors of the head may be missing or made for another
+/// number of labels, and those of other heads are left out.
 pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) -> Result<Loaded> {
     let mut config = Config::read(&directory.join("config.json"))?;
     if new_head.is_some() {
@@ -49,6 +49,7 @@ pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) ->
     }
     let weights = Weights::open(directory)?;
     let mut fill = Fill {
+        config: &config,
         weights: &weights,
         path: Path::default(),
         used: BTreeSet::new(),
@@ -57,51 +58,93 @@ pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) ->
         failure: None,
     };
     let model = CrossEncoder::zeros(&config, device).map(&mut fill);
-    let Fill { used, missing, mut misshapen, failure, .. } = fill;
+    let Fill { used, mut missing, misshapen, failure, .. } = fill;
     if let Some(error) = failure {
         return Err(error);
     }
-    let (drawn, missing): (Vec<Missing>, Vec<Missing>) =
-        missing.into_iter().partition(|m| new_head.is_some() && m.path.starts_with("head."));
+    let of_head = |found: &Wrong| new_head.is_some() && found.path.starts_with("head.");
+    let (replaced, misshapen): (Vec<Wrong>, Vec<Wrong>) = misshapen.into_iter().partition(of_head);
+    missing.extend(replaced);
+    let (drawn, missing): (Vec<Wrong>, Vec<Wrong>) = missing.into_iter().partition(of_head);
+    let architecture = config.architecture();
     let (left_out, unused): (Vec<String>, Vec<String>) = weights
         .names()
-        .filter(|name| !used.contains(*name) && !name.ends_with("embeddings.position_ids"))
-        .map(|name| weights.original(name).unwrap_or(name).to_owned())
-        .partition(|name| new_head.is_some() && name.starts_with("cls."));
-    misshapen.sort();
+        .filter(|name| !used.contains(*name) && !is_buffer(name))
+        .map(str::to_owned)
+        .partition(|name| {
+            architecture.leaves_out(name) || (new_head.is_some() && is_of_another_head(name))
+        });
     if !missing.is_empty() || !unused.is_empty() || !misshapen.is_empty() {
-        let missing = missing.into_iter().map(|m| m.name).collect();
+        let names = |wrong: Vec<Wrong>| wrong.into_iter().map(|found| found.name).collect();
+        let mut misshapen: Vec<String> = misshapen
+            .into_iter()
+            .map(|Wrong { name, shape, .. }| format!("{name}: {shape}"))
+            .collect();
+        misshapen.sort();
         let path = weights.path().to_owned();
-        return Err(Error::Tensors { path, missing, unused, misshapen });
+        return Err(Error::Tensors { path, missing: names(missing), unused, misshapen });
     }
-    let paths = drawn.iter().map(|m| m.path.clone()).collect();
+    let paths = drawn.iter().map(|found| found.path.clone()).collect();
     let model = match new_head {
         Some(NewHead { seed }) => initialise_only(model, &config, seed, paths),
         None => model,
     };
-    let drawn = drawn.into_iter().map(|m| m.name).collect();
+    let drawn = drawn.into_iter().map(|found| found.name).collect();
     Ok(Loaded { model, config, drawn, left_out })
 }
 
-/// A tensor that the architecture needs and the file lacks.
-struct Missing {
+/// Whether a tensor only counts, as early versions of transformers saved it.
+fn is_buffer(name: &str) -> bool {
+    ["embeddings.position_ids", "embeddings.token_type_ids"].iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a tensor belongs to a head of pretraining or of another task.
+fn is_of_another_head(name: &str) -> bool {
+    const HEADS: [&str; 18] = [
+        "cls.",
+        "lm_head.",
+        "classifier.",
+        "pooler.",
+        "bert.pooler.",
+        "predictions.",
+        "sop_classifier.",
+        "vocab_transform.",
+        "vocab_layer_norm.",
+        "vocab_projector.",
+        "qa_outputs.",
+        "pre_classifier.",
+        "discriminator_predictions.",
+        "generator_predictions.",
+        "generator_lm_head.",
+        "mask_predictions.",
+        "lm_predictions.",
+        "decoder.",
+    ];
+    HEADS.iter().any(|head| name.starts_with(head))
+}
+
+/// A tensor that the architecture needs and the files lack or hold in another shape.
+struct Wrong {
     name: String,
     path: String,
+    /// Both shapes, if there are two.
+    shape: String,
 }
 
 struct Fill<'a> {
+    config: &'a Config,
     weights: &'a Weights,
     path: Path,
     used: BTreeSet<String>,
-    missing: Vec<Missing>,
-    misshapen: Vec<String>,
+    missing: Vec<Wrong>,
+    misshapen: Vec<Wrong>,
     failure: Option<Error>,
 }
 
 impl Fill<'_> {
     /// The values in memory order for a parameter of this shape, or `None` after noting why not.
     fn values(&mut self, dims: &[usize]) -> Option<Vec<f32>> {
-        let names = self.path.tensor_names();
+        let names = self.config.tensor_names(&self.path.fields());
         let linear = self.path.is_linear() && dims.len() == 2;
         // On disk the outputs come first; several tensors share them equally.
         let mut on_disk: Vec<usize> = dims.to_vec();
@@ -110,21 +153,23 @@ impl Fill<'_> {
         }
         on_disk[0] /= names.len();
         let mut all = Vec::with_capacity(dims.iter().product());
-        for name in &names {
-            match self.weights.shape(name) {
-                None => {
-                    self.missing.push(Missing { name: name.clone(), path: self.path.dotted() });
-                    continue;
-                }
-                Some(shape) if shape != on_disk => {
-                    self.misshapen.push(format!("{name}: found {shape:?}, expected {on_disk:?}"));
-                }
-                Some(_) => match self.weights.values(name) {
+        for name in names {
+            let wrong = |name, shape| Wrong { name, shape, path: self.path.dotted() };
+            let Some(found) = self.weights.find(&name, self.config.architecture().prefix()) else {
+                self.missing.push(wrong(name, String::new()));
+                continue;
+            };
+            let shape = self.weights.shape(found).unwrap_or_default();
+            if shape == on_disk {
+                match self.weights.values(found) {
                     Ok(values) => all.extend(values),
                     Err(error) => self.failure = Some(error),
-                },
+                }
+            } else {
+                let shape = format!("found {shape:?}, expected {on_disk:?}");
+                self.misshapen.push(wrong(name, shape));
             }
-            self.used.insert(name.clone());
+            self.used.insert(found.to_owned());
         }
         let complete = all.len() == dims.iter().product::<usize>();
         match (complete, linear) {

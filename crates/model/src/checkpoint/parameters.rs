@@ -2,8 +2,6 @@
 
 use burn::tensor::Tensor;
 
-use crate::cross_encoder::CrossEncoder;
-
 /// The fields entered on the way to a parameter, kept while a module is walked.
 #[derive(Debug, Default)]
 pub(super) struct Path {
@@ -22,10 +20,9 @@ impl Path {
         self.owners.pop();
     }
 
-    /// The names under which a checkpoint holds the parameter, to be joined along its outputs.
-    pub(super) fn tensor_names(&self) -> Vec<String> {
-        let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
-        CrossEncoder::tensor_names(&fields)
+    /// The fields, outermost first.
+    pub(super) fn fields(&self) -> Vec<&str> {
+        self.fields.iter().map(String::as_str).collect()
     }
 
     /// The fields, joined with dots.
@@ -42,7 +39,8 @@ impl Path {
     pub(super) fn is_drawn(&self) -> bool {
         let field = self.fields.last().map(String::as_str);
         let owner = self.owners.last().map(String::as_str);
-        field == Some("weight") && matches!(owner, Some("Struct:Linear" | "Struct:Embedding"))
+        field == Some("weight")
+            && matches!(owner, Some("Struct:Linear" | "Struct:Embedding" | "Struct:Kernel"))
     }
 }
 

@@ -16,12 +16,17 @@ use crate::error::{Error, Result};
 use crate::settings::Settings;
 
 /// What belongs to a tokenizer, where present.
-const TOKENIZER_FILES: [&str; 5] = [
+const TOKENIZER_FILES: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
-    "vocab.txt",
     "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
 ];
 
 /// Everything that a checkpoint holds.
@@ -60,7 +65,7 @@ fn write(contents: Contents<'_>, directory: &FilePath) -> Result<()> {
     let path = directory.join("config.json");
     fs::write(&path, config.to_json()).map_err(|error| Error::io(&path, error))?;
     settings.write(directory)?;
-    let mut collect = Collect::default();
+    let mut collect = Collect { config, path: Path::default(), tensors: Vec::new() };
     model.visit(&mut collect);
     let path = directory.join("model.safetensors");
     let views = collect.tensors.iter().map(|(name, shape, bytes)| {
@@ -85,13 +90,13 @@ fn sync_all(directory: &FilePath) -> Result<()> {
 }
 
 /// Name, shape and little-endian bytes of every tensor, in the order of the module.
-#[derive(Default)]
-struct Collect {
+struct Collect<'a> {
+    config: &'a Config,
     path: Path,
     tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
 }
 
-impl ModuleVisitor for Collect {
+impl ModuleVisitor for Collect<'_> {
     fn enter_module(&mut self, name: &str, owner: &str) {
         self.path.enter(name, owner);
     }
@@ -108,7 +113,7 @@ impl ModuleVisitor for Collect {
             flat = transpose(&flat, shape[0], shape[1]);
             shape.reverse();
         }
-        let names = self.path.tensor_names();
+        let names = self.config.tensor_names(&self.path.fields());
         shape[0] /= names.len();
         let size: usize = shape.iter().product();
         for (name, part) in names.into_iter().zip(flat.chunks(size)) {

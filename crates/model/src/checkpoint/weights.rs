@@ -1,88 +1,171 @@
-//! Weight files, memory-mapped: tensors by their canonical names.
+//! Weight files, memory-mapped: tensors by the names that transformers gives them today.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::{Metadata, SafeTensors};
 use safetensors::{Dtype, SafeTensorError};
+use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
-/// A safetensors file of a checkpoint directory.
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The safetensors files of a checkpoint directory.
 pub(super) struct Weights {
+    /// The single file, or the index of several.
+    path: PathBuf,
+    files: Vec<MappedFile>,
+    /// Each tensor's name and the place of its file.
+    tensors: BTreeMap<String, usize>,
+}
+
+struct MappedFile {
     path: PathBuf,
     map: Mmap,
     /// Where the tensors' bytes start.
     data_start: usize,
     metadata: Metadata,
-    /// Canonical name to the name in the file.
-    names: BTreeMap<String, String>,
+}
+
+/// `model.safetensors.index.json`
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
 }
 
 impl Weights {
-    /// Maps `model.safetensors` of a directory.
+    /// Maps `model.safetensors` of a directory, or the files that its index lists.
     pub(super) fn open(directory: &Path) -> Result<Self> {
-        let path = directory.join("model.safetensors");
-        let file = File::open(&path).map_err(|error| {
-            if directory.join("pytorch_model.bin").exists() {
-                return Error::weights(
-                    &path,
-                    "not found, and pytorch_model.bin is not read because unpickling runs code; \
-                     save the model with transformers' save_pretrained(.., safe_serialization=True)",
-                );
+        let (single, index) = (directory.join(SINGLE), directory.join(INDEX));
+        if single.exists() || !index.exists() {
+            return Self::open_single(directory, single);
+        }
+        let text = std::fs::read_to_string(&index).map_err(|error| Error::io(&index, error))?;
+        let Index { weight_map } = serde_json::from_str(&text)
+            .map_err(|error| Error::weights(&index, error.to_string()))?;
+        let mut files: Vec<MappedFile> = Vec::new();
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut tensors = BTreeMap::new();
+        for (tensor, name) in &weight_map {
+            let place = match places.get(name.as_str()) {
+                Some(&place) => place,
+                None => {
+                    let plain = Path::new(name).components().collect::<Vec<_>>();
+                    if !matches!(plain.as_slice(), [Component::Normal(_)]) {
+                        let problem = format!("expected the name of a file, found `{name}`");
+                        return Err(Error::weights(&index, problem));
+                    }
+                    files.push(MappedFile::open(directory.join(name))?);
+                    places.insert(name, files.len() - 1);
+                    files.len() - 1
+                }
+            };
+            if files[place].metadata.info(tensor).is_none() {
+                let problem = format!("tensor `{tensor}` is not in {name}");
+                return Err(Error::weights(&index, problem));
             }
-            Error::io(&path, error)
-        })?;
+            tensors.insert(tensor.clone(), place);
+        }
+        // What a file holds beyond its index is a tensor that nothing uses.
+        for (place, file) in files.iter().enumerate() {
+            for name in file.metadata.tensors().into_keys() {
+                tensors.entry(name).or_insert(place);
+            }
+        }
+        Ok(Self { path: index, files, tensors })
+    }
+
+    fn open_single(directory: &Path, path: PathBuf) -> Result<Self> {
+        let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+        if !path.exists() && pickled.iter().any(|name| directory.join(name).exists()) {
+            return Err(Error::weights(
+                &path,
+                "not found, and pytorch_model.bin is not read because unpickling runs code; \
+                 save the model with transformers' save_pretrained(.., safe_serialization=True)",
+            ));
+        }
+        let file = MappedFile::open(path.clone())?;
+        let tensors = file.metadata.tensors().into_keys().map(|name| (name, 0)).collect();
+        Ok(Self { path, files: vec![file], tensors })
+    }
+
+    /// The single file, or the index of several.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names in the files.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The name in the files of what transformers calls `name` today. Old checkpoints call a norm's
+    /// parameters gamma and beta; bare encoders leave out the name of the encoder.
+    pub(super) fn find(&self, name: &str, prefix: &str) -> Option<&str> {
+        let bare = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
+        let old = |name: &str| match name.rsplit_once('.') {
+            Some((base, "weight")) => Some(format!("{base}.gamma")),
+            Some((base, "bias")) => Some(format!("{base}.beta")),
+            _ => None,
+        };
+        let candidates = [Some(name.to_owned()), old(name), bare.map(str::to_owned)]
+            .into_iter()
+            .chain([bare.and_then(old)]);
+        candidates
+            .flatten()
+            .find_map(|name| self.tensors.get_key_value(&name))
+            .map(|(name, _)| name.as_str())
+    }
+
+    /// The shape of the tensor of that name in the files.
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        let file = &self.files[*self.tensors.get(name)?];
+        Some(&file.metadata.info(name)?.shape)
+    }
+
+    /// The values of the tensor of that name in the files as `f32`, row after row.
+    pub(super) fn values(&self, name: &str) -> Result<Vec<f32>> {
+        let file = self.tensors.get(name).map(|&place| &self.files[place]);
+        let Some((file, info)) = file.and_then(|file| Some((file, file.metadata.info(name)?)))
+        else {
+            return Err(Error::weights(&self.path, format!("there is no tensor `{name}`")));
+        };
+        let (start, end) = info.data_offsets;
+        let bytes = &file.map[file.data_start + start..file.data_start + end];
+        match info.dtype {
+            Dtype::F32 => Ok(chunks(bytes, f32::from_le_bytes)),
+            Dtype::F16 => Ok(chunks(bytes, |b| f16::from_le_bytes(b).to_f32())),
+            Dtype::BF16 => Ok(chunks(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+            other => Err(Error::weights(
+                &file.path,
+                format!("tensor `{name}`: expected F32, F16 or BF16, found {other:?}"),
+            )),
+        }
+    }
+}
+
+impl MappedFile {
+    fn open(path: PathBuf) -> Result<Self> {
+        let file = File::open(&path).map_err(|error| Error::io(&path, error))?;
         // SAFETY: the file is only read. Should another process cut it short meanwhile, reads
         // fault, as with any memory-mapped model; checkpoints are replaced by renaming, never
         // rewritten in place.
         let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(&path, error))?;
         let bad = |error: SafeTensorError| Error::weights(&path, error.to_string());
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(bad)?;
-        let names = canonical_names(metadata.tensors().keys().map(String::as_str));
-        Ok(Self { data_start: header + 8, path, map, metadata, names })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The canonical names of all tensors.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.keys().map(String::as_str)
-    }
-
-    /// The name in the file of a canonical name.
-    pub(super) fn original(&self, name: &str) -> Option<&str> {
-        self.names.get(name).map(String::as_str)
-    }
-
-    /// The shape of a tensor.
-    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
-        let info = self.metadata.info(self.original(name)?)?;
-        Some(&info.shape)
-    }
-
-    /// The values of a tensor as `f32`, row after row.
-    pub(super) fn values(&self, name: &str) -> Result<Vec<f32>> {
-        let info = self
-            .original(name)
-            .and_then(|name| self.metadata.info(name))
-            .ok_or_else(|| Error::weights(&self.path, format!("there is no tensor `{name}`")))?;
-        let (start, end) = info.data_offsets;
-        let bytes = &self.map[self.data_start + start..self.data_start + end];
-        match info.dtype {
-            Dtype::F32 => Ok(chunks(bytes, f32::from_le_bytes)),
-            Dtype::F16 => Ok(chunks(bytes, |b| f16::from_le_bytes(b).to_f32())),
-            Dtype::BF16 => Ok(chunks(bytes, |b| bf16::from_le_bytes(b).to_f32())),
-            other => Err(Error::weights(
-                &self.path,
-                format!("tensor `{name}`: expected F32, F16 or BF16, found {other:?}"),
-            )),
+        let data_start = header + 8;
+        // The header alone does not say whether the file is whole.
+        let end = metadata.tensors().values().map(|info| info.data_offsets.1).max().unwrap_or(0);
+        if data_start + end > map.len() {
+            let problem = format!("expected {} bytes, found {}", data_start + end, map.len());
+            return Err(Error::weights(&path, problem));
         }
+        Ok(Self { data_start, path, map, metadata })
     }
 }
 
@@ -91,35 +174,27 @@ fn chunks<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f
     chunks.iter().map(|&chunk| value(chunk)).collect()
 }
 
-/// Old checkpoints call a norm's parameters gamma and beta; bare encoders leave out the prefix.
-fn canonical_names<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
-    let names: Vec<&str> = names.collect();
-    let prefixed = names.iter().any(|name| name.starts_with("bert."));
-    let canonical = |name: &str| {
-        let name = match name.rsplit_once('.') {
-            Some((base, "gamma")) => format!("{base}.weight"),
-            Some((base, "beta")) => format!("{base}.bias"),
-            _ => name.to_owned(),
-        };
-        let bare = ["embeddings.", "encoder.", "pooler."].iter().any(|part| name.starts_with(part));
-        if !prefixed && bare { format!("bert.{name}") } else { name }
-    };
-    names.iter().map(|name| (canonical(name), (*name).to_owned())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn old_and_bare_names_become_canonical() {
-        let names = ["embeddings.LayerNorm.gamma", "pooler.dense.bias", "classifier.weight"];
-        let canonical: Vec<String> = canonical_names(names.into_iter()).into_keys().collect();
-        let expected =
-            ["bert.embeddings.LayerNorm.weight", "bert.pooler.dense.bias", "classifier.weight"];
-        assert_eq!(canonical, expected);
-        let prefixed = canonical_names(["bert.pooler.dense.beta", "classifier.bias"].into_iter());
-        let canonical: Vec<String> = prefixed.into_keys().collect();
-        assert_eq!(canonical, ["bert.pooler.dense.bias", "classifier.bias"]);
+    fn old_and_bare_names_are_found() {
+        let weights = |names: &[&str]| Weights {
+            path: PathBuf::new(),
+            files: Vec::new(),
+            tensors: names.iter().map(|name| ((*name).to_owned(), 0)).collect(),
+        };
+        let bare = weights(&["embeddings.LayerNorm.gamma", "pooler.dense.bias", "classifier.bias"]);
+        let find = |name| bare.find(name, "bert");
+        assert_eq!(find("bert.embeddings.LayerNorm.weight"), Some("embeddings.LayerNorm.gamma"));
+        assert_eq!(find("bert.pooler.dense.bias"), Some("pooler.dense.bias"));
+        assert_eq!(find("classifier.bias"), Some("classifier.bias"));
+        assert_eq!(find("bert.pooler.dense.weight"), None);
+        let old = weights(&["bert.pooler.LayerNorm.beta"]);
+        assert_eq!(
+            old.find("bert.pooler.LayerNorm.bias", "bert"),
+            Some("bert.pooler.LayerNorm.beta")
+        );
     }
 }

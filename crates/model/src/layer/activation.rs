@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Activation {
     /// `gelu`: exact.
-    #[serde(rename = "gelu")]
+    #[serde(rename = "gelu", alias = "gelu_python")]
     Gelu,
     /// `gelu_new`, `gelu_pytorch_tanh`: the tanh approximation.
     #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
@@ -18,9 +18,20 @@ pub enum Activation {
     /// `silu`
     #[serde(rename = "silu", alias = "swish")]
     Silu,
+    /// `tanh`
+    #[serde(rename = "tanh")]
+    Tanh,
 }
 
 impl Activation {
+    /// The names that configuration files may use.
+    pub(crate) const NAMES: &str = "`gelu`, `gelu_new`, `relu`, `silu` or `tanh`";
+
+    /// The activation that a configuration file names.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
+    }
+
     /// Applies the function to every element.
     #[must_use]
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
@@ -29,6 +40,7 @@ impl Activation {
             Self::GeluTanh => activation::gelu_approximate(x),
             Self::Relu => activation::relu(x),
             Self::Silu => activation::silu(x),
+            Self::Tanh => x.tanh(),
         }
     }
 
@@ -39,6 +51,7 @@ impl Activation {
             Self::GeluTanh => tamis_ops::Activation::GeluTanh,
             Self::Relu => tamis_ops::Activation::Relu,
             Self::Silu => tamis_ops::Activation::Silu,
+            Self::Tanh => tamis_ops::Activation::Tanh,
         }
     }
 }

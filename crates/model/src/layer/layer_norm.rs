@@ -10,7 +10,7 @@ use super::Linear;
 #[derive(Module, Debug)]
 pub struct LayerNorm {
     weight: Param<Tensor<1>>,
-    bias: Param<Tensor<1>>,
+    bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     epsilon: f32,
 }
@@ -21,9 +21,16 @@ impl LayerNorm {
     pub fn identity(width: usize, epsilon: f32, device: &Device) -> Self {
         Self {
             weight: Param::from_tensor(Tensor::ones([width], device)),
-            bias: Param::from_tensor(Tensor::zeros([width], device)),
+            bias: Some(Param::from_tensor(Tensor::zeros([width], device))),
             epsilon,
         }
+    }
+
+    /// The same without a shift, or with one.
+    #[must_use]
+    pub(crate) fn identity_with(width: usize, epsilon: f32, shift: bool, device: &Device) -> Self {
+        let norm = Self::identity(width, epsilon, device);
+        if shift { norm } else { Self { bias: None, ..norm } }
     }
 
     /// # Shapes
@@ -63,6 +70,11 @@ impl LayerNorm {
     }
 
     fn params(&self) -> LayerNormParams {
-        LayerNormParams { gamma: self.weight.val(), beta: self.bias.val(), epsilon: self.epsilon }
+        let gamma = self.weight.val();
+        let beta = match &self.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros(gamma.shape(), &gamma.device()),
+        };
+        LayerNormParams { gamma, beta, epsilon: self.epsilon }
     }
 }

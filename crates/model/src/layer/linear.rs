@@ -10,7 +10,7 @@ use super::Activation;
 #[derive(Module, Debug)]
 pub struct Linear {
     weight: Param<Tensor<2>>,
-    bias: Param<Tensor<1>>,
+    bias: Option<Param<Tensor<1>>>,
     /// The same map in the order of the CPU's kernels; then `weight` is empty.
     #[module(skip)]
     packed: Option<PackedLinear>,
@@ -22,9 +22,16 @@ impl Linear {
     pub fn zeros(n_in: usize, n_out: usize, device: &Device) -> Self {
         Self {
             weight: Param::from_tensor(Tensor::zeros([n_in, n_out], device)),
-            bias: Param::from_tensor(Tensor::zeros([n_out], device)),
+            bias: Some(Param::from_tensor(Tensor::zeros([n_out], device))),
             packed: None,
         }
+    }
+
+    /// The same without a bias, or with one.
+    #[must_use]
+    pub(crate) fn zeros_with(n_in: usize, n_out: usize, bias: bool, device: &Device) -> Self {
+        let linear = Self::zeros(n_in, n_out, device);
+        if bias { linear } else { Self { bias: None, ..linear } }
     }
 
     /// # Shapes
@@ -34,7 +41,7 @@ impl Linear {
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.packed {
             Some(packed) => packed.forward(x, tamis_ops::Activation::Identity),
-            None => tamis_ops::linear(x, self.weight.val(), self.bias.val()),
+            None => tamis_ops::linear(x, self.weight.val(), self.bias()),
         }
     }
 
@@ -58,11 +65,19 @@ impl Linear {
 
     /// Packs the map for inference where the device has kernels for it, and lets the weight go.
     pub fn pack(&mut self, precision: Precision) {
-        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let (weight, bias) = (self.weight.val(), self.bias());
         let device = weight.device();
         self.packed = PackedLinear::new(weight, bias, precision);
         if self.packed.is_some() {
             self.weight = Param::from_tensor(Tensor::zeros([0, 0], &device));
+        }
+    }
+
+    /// The bias, or zeros.
+    fn bias(&self) -> Tensor<1> {
+        match &self.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([self.weight.dims()[1]], &self.weight.device()),
         }
     }
 }

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod checkpoints;
+#[cfg(feature = "hub")]
+mod hub;
 mod parity;
 mod scoring;
+mod variants;
 
 use std::path::PathBuf;
 

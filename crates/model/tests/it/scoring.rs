@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use tamis_data::TextGroup;
-use tamis_model::{LongDocuments, Pooling, Precision, Reranker, Settings};
+use tamis_model::{LongDocuments, Precision, Reranker, Settings, WindowPooling};
 
 use crate::tiny_checkpoint;
 
@@ -40,21 +40,23 @@ fn long_documents_are_scored_by_windows() {
     };
     // Windows of three words that share one.
     let long = "fever cold sun rain delta fever sun";
-    let (parts, _) =
-        score(&open(Pooling::First), vec!["fever cold sun", "sun rain delta", "delta fever sun"]);
+    let (parts, _) = score(
+        &open(WindowPooling::First),
+        vec!["fever cold sun", "sun rain delta", "delta fever sun"],
+    );
     let of = |pooling| {
         let (scores, report) = score(&open(pooling), vec!["rain", long]);
         assert_eq!((report.truncated_rows, report.dropped_tokens), (0, 0));
         scores[1]
     };
-    assert_eq!(of(Pooling::Max), parts.iter().copied().fold(f32::MIN, f32::max));
-    assert!((of(Pooling::Mean) - parts.iter().sum::<f32>() / 3.0).abs() < 1e-6);
-    assert!((of(Pooling::Sum) - parts.iter().sum::<f32>()).abs() < 1e-6);
-    let (_, report) = score(&open(Pooling::First), vec![long]);
+    assert_eq!(of(WindowPooling::Max), parts.iter().copied().fold(f32::MIN, f32::max));
+    assert!((of(WindowPooling::Mean) - parts.iter().sum::<f32>() / 3.0).abs() < 1e-6);
+    assert!((of(WindowPooling::Sum) - parts.iter().sum::<f32>()).abs() < 1e-6);
+    let (_, report) = score(&open(WindowPooling::First), vec![long]);
     assert_eq!((report.truncated_rows, report.dropped_tokens), (1, 3));
 
     let reranker = Reranker::open(&place, &Device::flex()).unwrap();
-    let endless = LongDocuments { pooling: Pooling::Max, window: Some(3), overlap: 3 };
+    let endless = LongDocuments { pooling: WindowPooling::Max, window: Some(3), overlap: 3 };
     let error = reranker.with_long_documents(endless).unwrap_err().to_string();
     assert_eq!(error, "windows of 3 tokens cannot overlap by 3; lower the overlap");
 }

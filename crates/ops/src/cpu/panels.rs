@@ -375,6 +375,7 @@ fn finish_tile(
             Finish::Activate(Activation::GeluTanh) => gelu_tanh(sums, bias, out),
             Finish::Activate(Activation::Relu) => relu(sums, bias, out),
             Finish::Activate(Activation::Silu) => silu(sums, bias, out),
+            Finish::Activate(Activation::Tanh) => tanh_of(sums, bias, out),
             Finish::Add(other) => add_both(sums, bias, &other[place.row(row)], out),
         }
     }
@@ -401,6 +402,7 @@ elementwise!(gelu_tanh, x, {
 });
 elementwise!(relu, x, if x < 0.0 { 0.0 } else { x });
 elementwise!(silu, x, x * sigmoid(x));
+elementwise!(tanh_of, x, tanh(x));
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn add_both(sums: &[f32], bias: &[f32], other: &[f32], out: &mut [MaybeUninit<f32>]) {

@@ -1,0 +1,217 @@
+//! Post-norm transformers: embeddings of words, positions and segments, then layers that normalise
+//! the sum at the end of each block.
+
+mod layer;
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::dropout_seeds::DropoutSeeds;
+use crate::input::Input;
+use crate::layer::{Activation, Embedding, LayerNorm, Linear};
+pub(super) use layer::{PostNormLayer, layer_field};
+
+/// What tells one post-norm transformer from another.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PostNormShape {
+    /// Entries of the word table.
+    pub(super) n_words: usize,
+    /// Where positions come from, if they are embedded at all.
+    pub(super) positions: Option<Positions>,
+    /// Entries of the segment table; 0 for an architecture without segments.
+    pub(super) n_segments: usize,
+    /// Width of the embeddings.
+    pub(super) embedding: usize,
+    /// Whether embeddings are mapped to the width of the layers.
+    pub(super) projection: Projection,
+    /// Width of a hidden state.
+    pub(super) hidden: usize,
+    /// Layers with weights of their own.
+    pub(super) n_layers: usize,
+    /// Which of them each step of the forward pass goes through; empty for each one once.
+    pub(super) schedule: Vec<usize>,
+    /// What a layer is made of.
+    pub(super) layer: LayerShape,
+    /// Dropout of the embeddings.
+    pub(super) embedding_dropout: f32,
+}
+
+/// What a post-norm layer is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LayerShape {
+    pub(super) n_heads: usize,
+    /// Width between the two linear maps.
+    pub(super) inner: usize,
+    pub(super) activation: Activation,
+    /// The constant under the root of layer norms.
+    pub(super) epsilon: f64,
+    /// Dropout of attention probabilities.
+    pub(super) attention_dropout: f32,
+    /// Dropout of what attention adds.
+    pub(super) attended_dropout: Option<f32>,
+    /// Dropout of what the feed-forward block adds.
+    pub(super) output_dropout: Option<f32>,
+}
+
+/// The table of positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Positions {
+    /// Entries of the table.
+    pub(super) table: usize,
+    /// RoBERTa's rule: tokens with this id stand at this position and are not counted, and the first
+    /// other token stands one further.
+    pub(super) pad_id: Option<u32>,
+}
+
+/// The map from the width of the embeddings to that of the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Projection {
+    /// There is none: the widths are equal.
+    Absent,
+    /// An affine map after the norm (ELECTRA, ALBERT).
+    AfterNorm,
+}
+
+/// A post-norm transformer.
+///
+/// # Source
+/// Vaswani et al. 2017, "Attention Is All You Need", in the form of Devlin et al. 2019, "BERT".
+/// Differs: rows are packed instead of padded, and the three projections of attention are one
+/// matrix; a checkpoint on disk has them apart.
+#[derive(Module, Debug)]
+pub struct PostNorm {
+    word_embeddings: Embedding,
+    position_embeddings: Option<Embedding>,
+    token_type_embeddings: Option<Embedding>,
+    embedding_norm: LayerNorm,
+    projection: Option<Linear>,
+    layers: Vec<PostNormLayer>,
+    #[module(skip)]
+    schedule: Vec<usize>,
+    #[module(skip)]
+    n_segments: usize,
+    #[module(skip)]
+    pad_id: Option<u32>,
+    #[module(skip)]
+    dropout: f32,
+}
+
+impl PostNorm {
+    /// The architecture with all weights zero, to be filled.
+    pub(super) fn zeros(shape: &PostNormShape, device: &Device) -> Self {
+        let table = |n_ids| Embedding::zeros(n_ids, shape.embedding, device);
+        let schedule = match shape.schedule.as_slice() {
+            [] => (0..shape.n_layers).collect(),
+            steps => steps.to_vec(),
+        };
+        Self {
+            word_embeddings: table(shape.n_words),
+            position_embeddings: shape.positions.map(|positions| table(positions.table)),
+            token_type_embeddings: (shape.n_segments > 0).then(|| table(shape.n_segments)),
+            embedding_norm: LayerNorm::identity(
+                shape.embedding,
+                shape.layer.epsilon as f32,
+                device,
+            ),
+            projection: (shape.projection == Projection::AfterNorm)
+                .then(|| Linear::zeros(shape.embedding, shape.hidden, device)),
+            layers: (0..shape.n_layers)
+                .map(|_| PostNormLayer::zeros(shape.hidden, &shape.layer, device))
+                .collect(),
+            schedule,
+            n_segments: shape.n_segments,
+            pad_id: shape.positions.and_then(|positions| positions.pad_id),
+            dropout: shape.embedding_dropout,
+        }
+    }
+
+    pub(super) fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
+        let mut states = vec![self.embed(input, seeds)];
+        for &step in &self.schedule {
+            let last = states[states.len() - 1].clone();
+            states.push(self.layers[step].forward(last, input, seeds));
+        }
+        states
+    }
+
+    pub(super) fn tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let embedded = self.embed(input, seeds);
+        self.pass(&self.schedule, embedded, input, seeds)
+    }
+
+    /// The last layer is only computed where it is read: after its attention, for first tokens alone.
+    pub(super) fn first_tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let first = |x: Tensor<2>| x.select(0, input.first_tokens.clone());
+        let embedded = self.embed(input, seeds);
+        let Some((&last, steps)) = self.schedule.split_last() else { return first(embedded) };
+        let x = self.pass(steps, embedded, input, seeds);
+        let last = &self.layers[last];
+        let context = last.context(x.clone(), input, seeds);
+        last.finish(first(context), first(x), seeds)
+    }
+
+    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        let layers = self.layers.iter_mut().flat_map(PostNormLayer::linears_mut);
+        self.projection.iter_mut().chain(layers).collect()
+    }
+
+    fn pass(
+        &self,
+        steps: &[usize],
+        x: Tensor<2>,
+        input: &Input,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        steps.iter().fold(x, |x, &step| self.layers[step].forward(x, input, seeds))
+    }
+
+    fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let mut sum = self.word_embeddings.forward(input.ids.clone());
+        if let Some(table) = &self.token_type_embeddings {
+            // A model with one segment takes tokenizers that tell the two texts apart.
+            let ids = input.type_ids.clone();
+            sum = sum + table.forward(if self.n_segments == 1 { ids.zeros_like() } else { ids });
+        }
+        if let Some(table) = &self.position_embeddings {
+            let positions = match self.pad_id {
+                None => input.positions.clone(),
+                Some(pad_id) => positions_beside_padding(input, pad_id),
+            };
+            sum = sum + table.forward(positions);
+        }
+        let normal = self.embedding_norm.forward(sum);
+        let embedded = tamis_ops::dropout(normal, seeds.next(self.dropout));
+        match &self.projection {
+            None => embedded,
+            Some(projection) => projection.forward(embedded),
+        }
+    }
+}
+
+/// RoBERTa's positions: `[tokens]`. Texts may spell out the padding token, so it is not only filling.
+fn positions_beside_padding(input: &Input, pad_id: u32) -> Tensor<1, Int> {
+    let [n_tokens] = input.ids.dims();
+    let counted = input.ids.clone().not_equal_elem(pad_id).int();
+    let up_to = counted.clone().cumsum(0);
+    let before = up_to.clone() - counted.clone();
+    let places = Tensor::<1, Int>::arange(0..n_tokens as i64, &input.ids.device());
+    let before_row = before.select(0, places - input.positions.clone());
+    (up_to - before_row) * counted + i64::from(pad_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tamis_data::Batch;
+
+    #[test]
+    fn padding_tokens_in_a_text_are_not_counted() {
+        let mut batch = Batch::new();
+        batch.push_row(&[0, 5, 1, 6, 2], &[0; 5]);
+        batch.push_row(&[1, 7], &[0; 2]);
+        batch.end_group();
+        let input = Input::new(&batch, &Device::flex());
+        let positions = positions_beside_padding(&input, 1).into_data().convert::<i64>();
+        assert_eq!(positions.try_into_vec::<i64>().unwrap(), [2, 3, 1, 4, 5, 1, 2]);
+    }
+}

@@ -1,0 +1,224 @@
+//! A pre-norm transformer with rotary positions, gated feed-forward blocks and local attention.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::blocks::Blocks;
+use super::rotary::Rotary;
+use crate::dropout_seeds::DropoutSeeds;
+use crate::input::Input;
+use crate::layer::{Activation, Embedding, LayerNorm, Linear};
+
+/// What tells one pre-norm transformer from another.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PreNormShape {
+    pub(super) n_words: usize,
+    /// Width of a hidden state.
+    pub(super) hidden: usize,
+    /// Width of the gated part of a feed-forward block.
+    pub(super) inner: usize,
+    pub(super) n_heads: usize,
+    /// Which layers are local.
+    pub(super) is_local: Vec<bool>,
+    /// How far local layers see to either side.
+    pub(super) reach: usize,
+    /// The bases of rotary positions.
+    pub(super) global_theta: f64,
+    pub(super) local_theta: f64,
+    pub(super) activation: Activation,
+    /// The constant under the root of layer norms.
+    pub(super) epsilon: f64,
+    /// Which modules have biases.
+    pub(super) norm_bias: bool,
+    pub(super) attention_bias: bool,
+    pub(super) inner_bias: bool,
+    pub(super) embedding_dropout: f32,
+    pub(super) attention_dropout: f32,
+    pub(super) inner_dropout: f32,
+}
+
+/// A pre-norm transformer.
+///
+/// # Source
+/// Warner et al. 2024, "Smarter, Better, Faster, Longer" (ModernBERT). Weights and numerics are those
+/// of `transformers`' `ModernBertModel`.
+#[derive(Module, Debug)]
+pub struct PreNorm {
+    word_embeddings: Embedding,
+    embedding_norm: LayerNorm,
+    layers: Vec<PreNormLayer>,
+    final_norm: LayerNorm,
+    #[module(skip)]
+    head: usize,
+    #[module(skip)]
+    reach: usize,
+    #[module(skip)]
+    thetas: [f64; 2],
+    #[module(skip)]
+    dropout: f32,
+}
+
+#[derive(Module, Debug)]
+struct PreNormLayer {
+    attention_norm: Option<LayerNorm>,
+    qkv: Linear,
+    attention_output: Linear,
+    inner_norm: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    #[module(skip)]
+    is_local: bool,
+    #[module(skip)]
+    n_heads: usize,
+    #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
+    attention_dropout: f32,
+    #[module(skip)]
+    inner_dropout: f32,
+}
+
+/// What the layers of one forward pass share.
+struct Pass<'a> {
+    input: &'a Input,
+    global: Rotary,
+    local: Rotary,
+    /// The windows of local layers, unless every row fits into one.
+    windows: Option<Blocks>,
+}
+
+impl PreNorm {
+    /// The architecture with all weights zero, to be filled.
+    pub(super) fn zeros(shape: &PreNormShape, device: &Device) -> Self {
+        let epsilon = shape.epsilon as f32;
+        let norm = || LayerNorm::identity_with(shape.hidden, epsilon, shape.norm_bias, device);
+        let layer = |index: usize| PreNormLayer {
+            // The first layer reads the embeddings, which have just been normalised.
+            attention_norm: (index > 0).then(norm),
+            qkv: Linear::zeros_with(shape.hidden, 3 * shape.hidden, shape.attention_bias, device),
+            attention_output: Linear::zeros_with(
+                shape.hidden,
+                shape.hidden,
+                shape.attention_bias,
+                device,
+            ),
+            inner_norm: norm(),
+            intermediate: Linear::zeros_with(
+                shape.hidden,
+                2 * shape.inner,
+                shape.inner_bias,
+                device,
+            ),
+            output: Linear::zeros_with(shape.inner, shape.hidden, shape.inner_bias, device),
+            is_local: shape.is_local[index],
+            n_heads: shape.n_heads,
+            activation: shape.activation,
+            attention_dropout: shape.attention_dropout,
+            inner_dropout: shape.inner_dropout,
+        };
+        Self {
+            word_embeddings: Embedding::zeros(shape.n_words, shape.hidden, device),
+            embedding_norm: norm(),
+            layers: (0..shape.is_local.len()).map(layer).collect(),
+            final_norm: norm(),
+            head: shape.hidden / shape.n_heads,
+            reach: shape.reach,
+            thetas: [shape.global_theta, shape.local_theta],
+            dropout: shape.embedding_dropout,
+        }
+    }
+
+    /// The last of them is what comes before the final norm.
+    pub(super) fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
+        let pass = self.pass(input);
+        let mut states = vec![self.embed(input, seeds)];
+        for layer in &self.layers {
+            let last = states[states.len() - 1].clone();
+            states.push(layer.forward(last, &pass, seeds));
+        }
+        states
+    }
+
+    pub(super) fn tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let pass = self.pass(input);
+        let embedded = self.embed(input, seeds);
+        let x = self.layers.iter().fold(embedded, |x, layer| layer.forward(x, &pass, seeds));
+        self.final_norm.forward(x)
+    }
+
+    /// The last layer is only computed where it is read: after its attention, for first tokens alone.
+    pub(super) fn first_tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let first = |x: Tensor<2>| x.select(0, input.first_tokens.clone());
+        let embedded = self.embed(input, seeds);
+        let Some((last, layers)) = self.layers.split_last() else {
+            return self.final_norm.forward(first(embedded));
+        };
+        let pass = self.pass(input);
+        let x = layers.iter().fold(embedded, |x, layer| layer.forward(x, &pass, seeds));
+        let context = last.context(x.clone(), &pass, seeds);
+        self.final_norm.forward(last.finish(first(context), first(x), seeds))
+    }
+
+    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.layers.iter_mut().flat_map(PreNormLayer::linears_mut).collect()
+    }
+
+    fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let embedded = self.word_embeddings.forward(input.ids.clone());
+        tamis_ops::dropout(self.embedding_norm.forward(embedded), seeds.next(self.dropout))
+    }
+
+    fn pass<'a>(&self, input: &'a Input) -> Pass<'a> {
+        let device = input.ids.device();
+        let [global, local] =
+            self.thetas.map(|theta| Rotary::new(theta, self.head, input, &device));
+        let windows = (input.rows.longest() > self.reach + 1)
+            .then(|| Blocks::windows(&input.rows, self.reach, &device));
+        Pass { input, global, local, windows }
+    }
+}
+
+impl PreNormLayer {
+    fn linears_mut(&mut self) -> [&mut Linear; 4] {
+        [&mut self.qkv, &mut self.attention_output, &mut self.intermediate, &mut self.output]
+    }
+
+    fn forward(&self, x: Tensor<2>, pass: &Pass<'_>, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let context = self.context(x.clone(), pass, seeds);
+        self.finish(context, x, seeds)
+    }
+
+    /// What every token gathers from its row: `[tokens, hidden]`.
+    fn context(&self, x: Tensor<2>, pass: &Pass<'_>, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let normal = match &self.attention_norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        let rotary = if self.is_local { &pass.local } else { &pass.global };
+        let qkv = rotary.turn(self.qkv.forward(normal), self.n_heads);
+        let dropout = seeds.next(self.attention_dropout);
+        match &pass.windows {
+            Some(windows) if self.is_local => {
+                let hidden = qkv.dims()[1] / 3;
+                let part = |index: usize| qkv.clone().narrow(1, index * hidden, hidden);
+                let scale = 1.0 / ((hidden / self.n_heads) as f32).sqrt();
+                let queries = windows.queries(part(0) * scale, self.n_heads);
+                let scores = queries.matmul(windows.keys(part(1), self.n_heads).transpose());
+                windows.gather(scores, windows.keys(part(2), self.n_heads), dropout)
+            }
+            _ => tamis_ops::attention(qkv, &pass.input.rows, self.n_heads, dropout),
+        }
+    }
+
+    /// Everything after attention, token by token: `[tokens, hidden]`, or any rows of it.
+    fn finish(&self, context: Tensor<2>, x: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let attended = self.attention_output.forward(context);
+        let x = x + tamis_ops::dropout(attended, seeds.next(self.attention_dropout));
+        let both = self.intermediate.forward(self.inner_norm.forward(x.clone()));
+        let inner = both.dims()[1] / 2;
+        let gated = self.activation.forward(both.clone().narrow(1, 0, inner))
+            * both.narrow(1, inner, inner);
+        let dropped = tamis_ops::dropout(gated, seeds.next(self.inner_dropout));
+        x + self.output.forward(dropped)
+    }
+}

@@ -1,0 +1,145 @@
+//! A checkpoint beside golden values of transformers: token ids, logits and hidden states.
+
+mod golden;
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+use tamis_data::{Batch, PairConfig, PairEncoder, TruncationReport};
+
+use crate::checkpoint;
+use crate::dropout_seeds::DropoutSeeds;
+use crate::error::{Error, Result};
+use crate::input::Input;
+pub use golden::{Golden, HiddenStates};
+
+/// How far a checkpoint is from its golden values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parity {
+    /// Pairs that were compared.
+    pub n_pairs: usize,
+    /// Outputs of the head.
+    pub n_labels: usize,
+    /// Places of the pairs whose token ids or segments differ, from 0.
+    pub differing_ids: Vec<usize>,
+    /// The largest difference of a logit; absent for an encoder without a head.
+    pub logits: Option<f32>,
+    /// The largest difference of a hidden state, for each layer that has golden values: the number
+    /// of layers below it, and the difference as a part of `1 + |expected|`.
+    pub hidden_states: Vec<(usize, f32)>,
+}
+
+/// Compares the checkpoint in a directory with golden values.
+///
+/// Token ids come from the pairs' texts through the checkpoint's tokenizer. Logits and hidden states
+/// come from the golden token ids, so that one difference does not hide another.
+///
+/// # Errors
+/// When the checkpoint cannot be loaded, or the golden values are of another model.
+pub fn compare(directory: &Path, golden: &Golden, device: &Device) -> Result<Parity> {
+    let new_head = golden.logits().is_none().then_some(checkpoint::NewHead { seed: 0 });
+    let loaded = checkpoint::load(directory, new_head, device)?;
+    let encoded = encode(&directory.join("tokenizer.json"), golden)?;
+    let expected = golden.batch();
+    let differing_ids =
+        (0..expected.n_rows()).filter(|&row| !golden.is_row(row, encoded.row(row))).collect();
+
+    let input = Input::new(&expected, device);
+    let logits = match golden.logits() {
+        None => None,
+        Some(golden_logits) => {
+            let logits = numbers(loaded.model.logits(&input, DropoutSeeds::inference()));
+            if golden_logits.len() != logits.len() {
+                let problem = format!(
+                    "expected {} logits of {} pairs, found {} labels",
+                    golden_logits.len(),
+                    expected.n_rows(),
+                    loaded.config.n_labels
+                );
+                return Err(Error::config(golden.path(), problem));
+            }
+            Some(worst(golden_logits.iter().zip(&logits).map(|(a, b)| (a - b).abs())))
+        }
+    };
+    let states = loaded.model.encoder().hidden_states(&input, &mut DropoutSeeds::inference());
+    let mut hidden_states = Vec::new();
+    for (n_below, expected) in golden.hidden_states() {
+        let Some(state) = states.get(*n_below) else {
+            let problem =
+                format!("hidden_states.{n_below}: the model has {} layers", states.len() - 1);
+            return Err(Error::config(golden.path(), problem));
+        };
+        hidden_states.push((*n_below, expected.worst(&input, state.clone())));
+    }
+    Ok(Parity {
+        n_pairs: expected.n_rows(),
+        n_labels: loaded.config.n_labels,
+        differing_ids,
+        logits,
+        hidden_states,
+    })
+}
+
+impl Parity {
+    /// The largest difference of a hidden state of any layer.
+    #[must_use]
+    pub fn worst_hidden_state(&self) -> f32 {
+        worst(self.hidden_states.iter().map(|&(_, difference)| difference))
+    }
+
+    /// Whether ids are identical and logits and hidden states within a tolerance.
+    #[must_use]
+    pub fn holds(&self, tolerance: f32) -> bool {
+        self.differing_ids.is_empty()
+            && self.logits.is_none_or(|difference| difference <= tolerance)
+            && self.worst_hidden_state() <= tolerance
+    }
+}
+
+/// The pairs of the golden values as this library encodes them.
+fn encode(tokenizer: &Path, golden: &Golden) -> Result<Batch> {
+    let (max_length, truncation) = (golden.max_length(), golden.truncation());
+    // Golden queries are never cut by a limit of their own.
+    let config = PairConfig { max_length, query_max_length: 1, truncation };
+    let encoder = PairEncoder::open(tokenizer, config)?;
+    let query_max_length = (max_length - encoder.n_specials()).saturating_sub(1).max(1);
+    let config = PairConfig { query_max_length, ..config };
+    let encoder = PairEncoder::new(encoder.tokenizer().clone(), config)?;
+    let mut batch = Batch::new();
+    let mut report = TruncationReport::default();
+    for (query, document) in golden.pairs() {
+        encoder.encode(query, document, &mut batch, &mut report)?;
+    }
+    batch.end_group();
+    Ok(batch)
+}
+
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().try_into_vec().expect("the data was just made f32")
+}
+
+/// The largest of some differences; a NaN is larger than all.
+fn worst(differences: impl Iterator<Item = f32>) -> f32 {
+    differences.fold(0.0, |a, b| if b.is_nan() || b > a { b } else { a })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_that_is_no_number_is_the_worst() {
+        assert_eq!(worst([0.5, 0.25].into_iter()), 0.5);
+        assert!(worst([0.5, f32::NAN, 1.0].into_iter()).is_nan());
+        let parity = Parity {
+            n_pairs: 1,
+            n_labels: 1,
+            differing_ids: Vec::new(),
+            logits: Some(f32::NAN),
+            hidden_states: Vec::new(),
+        };
+        assert!(!parity.holds(1e-4));
+        assert!(Parity { logits: Some(1e-5), ..parity.clone() }.holds(1e-4));
+        assert!(!Parity { logits: None, differing_ids: vec![3], ..parity }.holds(1e-4));
+    }
+}
