@@ -122,7 +122,7 @@ impl Attended {
             let first_query = first_query + tile_idx * tile::ROWS;
             let n_queries = out.len().div_ceil(stride);
             let queries =
-                RowsOf::new(head.query.from_row(first_query), n_queries, width, head.stride);
+                RowsOf::new(head.query.rows_from(first_query), n_queries, width, head.stride);
             for first_key in (0..n).step_by(COLUMNS) {
                 let columns = (n - first_key).min(COLUMNS).next_multiple_of(LANES);
                 let keys = &self.keys[first_key * width..][..columns * width];

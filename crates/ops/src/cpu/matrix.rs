@@ -20,11 +20,11 @@ impl<'a> Matrix<'a> {
 
     /// The values of one row, for a matrix that is not transposed.
     pub(super) fn row(&self, row: usize) -> &'a [f32] {
-        &self.from_row(row)[..self.n_columns]
+        &self.rows_from(row)[..self.n_columns]
     }
 
     /// The values from one row on, for a matrix that is not transposed.
-    pub(super) fn from_row(&self, row: usize) -> &'a [f32] {
+    pub(super) fn rows_from(&self, row: usize) -> &'a [f32] {
         assert_eq!(self.column_stride, 1, "rows are contiguous");
         &self.values[row * self.row_stride..]
     }
