@@ -68,7 +68,7 @@ pub struct Args {
 /// When a file cannot be read or written, or the weights do not fit the runs.
 pub fn run(args: Args) -> Result<ExitCode> {
     let read = |paths: &[PathBuf]| -> Result<Vec<Run>> {
-        paths.iter().map(|path| read_run(path)).collect::<Result<Vec<_>>>()
+        paths.iter().map(|path| Ok(read_run(path)?)).collect::<Result<Vec<_>>>()
     };
     let runs = read(&args.run)?;
     let runs: Vec<&Run> = runs.iter().collect();

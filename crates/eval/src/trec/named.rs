@@ -104,7 +104,9 @@ fn is_number(instance: &Instance) -> bool {
 fn problem(instance: &Instance, parameters: Option<&str>) -> Option<String> {
     if !is_number(instance) {
         let name = instance.name;
-        return Some(format!("a measure that is a number made of qrels (`--trec -m {name}` is not)"));
+        return Some(format!(
+            "a measure that is a number made of qrels (`--trec -m {name}` is not)"
+        ));
     }
     let whole = !instance.cutoffs.is_empty();
     let mut parts = parameters?.split(',').map(|part| part.rsplit('=').next().unwrap_or(part));
