@@ -142,9 +142,15 @@ pub(crate) fn evaluate_all(
     measures: &[Measure],
     missing: MissingQueries,
 ) -> Result<Vec<Evaluation>> {
+    if let Some(note) = note_irrelevance(qrels) {
+        say(&note);
+    }
     let mut evaluations: Vec<Evaluation> = Vec::new();
     for path in paths {
-        let evaluation = evaluate_run_file(qrels, path, measures, missing)?.named(&name(path));
+        let mut evaluation = evaluate_run_file(qrels, path, measures, missing)?;
+        if *path != Path::new("-") {
+            evaluation = evaluation.named(&name(path));
+        }
         note_absence(&evaluation);
         evaluations.push(evaluation);
     }
@@ -220,6 +226,17 @@ pub(crate) fn emit(path: Option<&Path>, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// What there is to say of judgements that make every measure 0.
+fn note_irrelevance(qrels: &Qrels) -> Option<String> {
+    let highest = qrels.iter().flat_map(|(_, judged)| judged.values()).max()?;
+    (*highest < 1).then(|| {
+        format!(
+            "qrels: expected a grade above 0, found none above {highest}: no document is relevant, \
+             and measures of relevance are 0"
+        )
+    })
+}
+
 /// Tells on stderr which queries one side lacks and what was done about it.
 fn note_absence(evaluation: &Evaluation) {
     let absence = evaluation.absence();
@@ -235,5 +252,37 @@ fn note_absence(evaluation: &Evaluation) {
     if !absence.unjudged.is_empty() {
         let n = absence.unjudged.len();
         say(&format!("{}: {n} queries of the run have no judgements: left out", evaluation.tag()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn judgements_without_a_relevant_document_are_told() {
+        let mut qrels = Qrels::new();
+        assert_eq!(note_irrelevance(&qrels), None);
+        for (document, grade) in [("a", -2), ("b", -1)] {
+            let query = "q".parse().expect("it is an id");
+            let document = document.parse().expect("it is an id");
+            qrels.insert(query, document, grade).expect("it comes once");
+        }
+        assert_eq!(
+            note_irrelevance(&qrels).expect("there is something to say"),
+            "qrels: expected a grade above 0, found none above -1: no document is relevant, and \
+             measures of relevance are 0"
+        );
+        let (query, document) = ("q".parse(), "c".parse());
+        qrels.insert(query.expect("it is an id"), document.expect("it is an id"), 1).expect("once");
+        assert_eq!(note_irrelevance(&qrels), None);
+    }
+
+    #[test]
+    fn names_of_trec_eval_stand_for_several_measures_once() {
+        let names = ["P.5,10", "P_5", "nDCG@10"].map(str::to_owned);
+        let measures = parse_measures(&names).expect("they are known");
+        let names: Vec<String> = measures.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["P_5", "P_10", "nDCG@10"]);
     }
 }

@@ -76,7 +76,7 @@ pub(super) struct Chunks {
     /// Whether the stream cannot be opened again.
     once: bool,
     /// All chunks so far of such a stream, while they are few.
-    kept: Option<Vec<u8>>,
+    kept: Option<Vec<Vec<u8>>>,
 }
 
 impl Chunks {
@@ -107,7 +107,9 @@ impl Chunks {
         }
         let chunk = &self.buffer[..self.done];
         match &mut self.kept {
-            Some(kept) if kept.len() + chunk.len() <= KEPT => kept.extend_from_slice(chunk),
+            Some(kept) if kept.iter().map(Vec::len).sum::<usize>() + chunk.len() <= KEPT => {
+                kept.push(chunk.to_vec());
+            }
             kept => *kept = None,
         }
         Ok((self.done > 0).then_some(chunk))
@@ -118,7 +120,8 @@ impl Chunks {
         if !self.once {
             return read_all(&self.path).map(Some);
         }
-        let Some(mut bytes) = self.kept else { return Ok(None) };
+        let Some(kept) = self.kept else { return Ok(None) };
+        let mut bytes = kept.concat();
         bytes.extend_from_slice(&self.buffer[self.done..]);
         self.reader.read_to_end(&mut bytes).map_err(|source| io(&self.path, source))?;
         Ok(Some(bytes))
