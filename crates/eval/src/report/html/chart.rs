@@ -207,7 +207,7 @@ fn under(chart: &Chart<'_, '_>, area: &Area<'_>, x: f64, label: &str) {
     let cut = label.find(['(', '@']).filter(|_| label.len() > 8).unwrap_or(label.len());
     let (first, second) = label.split_at(cut);
     for (line, part) in [first, second].into_iter().enumerate() {
-        let place = (pixel, bottom + 6 + 16 * line as i32);
+        let place = (pixel, bottom + 6 + 18 * line as i32);
         area.draw(&Text::new(part.to_owned(), place, style.clone())).expect(DRAWN);
     }
 }
