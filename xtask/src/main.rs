@@ -1,6 +1,7 @@
 //! `cargo xtask`: Tamis end to end, one file per command.
 
 mod compare;
+mod convert;
 mod crate_docs;
 mod device;
 mod evaluate;
@@ -41,6 +42,7 @@ enum Command {
     Rerank(rerank::RerankArgs),
     Eval(evaluate::Args),
     Compare(compare::Args),
+    Convert(convert::Args),
     Fuse(fuse::Args),
     Report(report::Args),
     Test(test::TestArgs),
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
         Command::Eval(args) => evaluate::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Fuse(args) => fuse::run(args),
         Command::Report(args) => report::run(args),
         Command::Test(args) => test::test(&args),

@@ -95,7 +95,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// The texts of a BEIR file, titles before texts; of those ids only, where some are given.
-fn texts(path: &Path, wanted: Option<&BTreeSet<&str>>) -> Result<BTreeMap<String, String>> {
+pub(crate) fn texts(
+    path: &Path,
+    wanted: Option<&BTreeSet<&str>>,
+) -> Result<BTreeMap<String, String>> {
     let mut lines = Lines::open(path)?;
     let mut texts = BTreeMap::new();
     while let Some(line) = lines.next()? {

@@ -22,6 +22,18 @@ pub enum MissingQueries {
     Error,
 }
 
+impl MissingQueries {
+    /// The word that parses to it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zero => "zero",
+            Self::Skip => "skip",
+            Self::Error => "error",
+        }
+    }
+}
+
 impl FromStr for MissingQueries {
     type Err = Error;
 
