@@ -45,7 +45,7 @@ fn cohort(evaluations: &[&Evaluation]) -> String {
     let missing = format!("missing: {}", first.absence().missing.as_str());
     let n = first.queries().len();
     match evaluations.iter().all(|evaluation| evaluation.queries().len() == n) {
-        true => format!("{n} queries, {missing}"),
+        true => format!("{n} {}, {missing}", if n == 1 { "query" } else { "queries" }),
         false => missing,
     }
 }
