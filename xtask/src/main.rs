@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod convert;
 mod crate_docs;
 mod device;
 mod evaluate;
@@ -44,6 +45,7 @@ enum Command {
     Rerank(rerank::RerankArgs),
     Eval(evaluate::Args),
     Compare(compare::Args),
+    Convert(convert::Args),
     Fuse(fuse::Args),
     Report(report::Args),
     Bench(bench::BenchArgs),
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
         Command::Eval(args) => evaluate::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Fuse(args) => fuse::run(args),
         Command::Report(args) => report::run(args),
         Command::Bench(args) => bench::bench(&args).map(|()| done),
