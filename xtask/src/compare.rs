@@ -1,5 +1,6 @@
 //! Systems beside a baseline, with every test: `cargo xtask compare`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +11,7 @@ use tamis_eval::statistics::tukey_hsd;
 use tamis_eval::{CompareConfig, Comparison, Correction, Evaluation, MissingQueries, compare_all};
 
 use crate::evaluate::{Format, emit, evaluate_all, formatted, parse_measures};
+use crate::report::texts;
 
 /// Compare runs with a baseline: differences, tests, intervals, and the queries that moved most.
 ///
@@ -38,6 +40,9 @@ pub struct Args {
     /// How many of the queries that moved most are listed for the first measure.
     #[arg(long, default_value_t = 5)]
     moved: usize,
+    /// Texts of the queries, BEIR's queries.jsonl, to be shown with those that moved most.
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
     /// Samples of the randomisation test where it is not exact.
     #[arg(long, default_value_t = 100_000)]
     permutations: u64,
@@ -73,7 +78,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
     };
     let comparisons = compare_all(shown[0], &shown[1..], &config, args.correction)?;
     let text = match args.format {
-        Format::Terminal => details(&shown, &comparisons, args.moved),
+        Format::Terminal => {
+            let queries = match &args.queries {
+                Some(path) => texts(path, None)?,
+                None => BTreeMap::new(),
+            };
+            details(&shown, &comparisons, args.moved, &queries)
+        }
         format => formatted(format, false, &shown, &comparisons),
     };
     emit(args.out.as_deref(), &text)?;
@@ -88,7 +99,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
     })
 }
 
-fn details(evaluations: &[&Evaluation], comparisons: &[Comparison], n_moved: usize) -> String {
+fn details(
+    evaluations: &[&Evaluation],
+    comparisons: &[Comparison],
+    n_moved: usize,
+    queries: &BTreeMap<String, String>,
+) -> String {
     let mut out = String::new();
     for comparison in comparisons {
         out.push_str(&format!("{} against {}\n", comparison.system, comparison.baseline));
@@ -127,11 +143,13 @@ fn details(evaluations: &[&Evaluation], comparisons: &[Comparison], n_moved: usi
         out.push_str(&align(&rows));
         let moved = comparison.most_moved(0, n_moved);
         if !moved.is_empty() {
-            out.push_str(&format!("moved most ({}):", comparison.measures[0].measure));
+            out.push_str(&format!("moved most ({})\n", comparison.measures[0].measure));
             for (query, difference) in moved {
-                out.push_str(&format!("  {query} {difference:+.4}"));
+                let text = queries.get(query.as_str()).map_or("", String::as_str);
+                let line = format!("  {difference:+.4}  {query}  {text}");
+                out.push_str(line.trim_end());
+                out.push('\n');
             }
-            out.push('\n');
         }
         out.push('\n');
     }

@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use tamis_data::format::parquet;
-use tamis_data::format::trec::read_run;
-use tamis_data::{Qrels, Run};
+use tamis_data::Qrels;
+use tamis_data::output::write_file;
 use tamis_eval::files::{evaluate_run_file, read_qrels};
 use tamis_eval::msmarco::{CandidateFile, Quirks};
 use tamis_eval::report::{csv, json, latex, markdown, terminal, trec};
 use tamis_eval::trec::Compat;
 use tamis_eval::{
     CompareConfig, Comparison, Correction, Evaluation, Measure, MissingQueries, compare_all,
-    evaluate,
 };
 
 use crate::progress::say;
@@ -29,13 +27,15 @@ pub struct Args {
     /// Judgements: TREC qrels or BEIR's tsv; `.gz` and `.zst` are decompressed.
     #[arg(long, value_name = "FILE", required_unless_present = "trec")]
     qrels: Option<PathBuf>,
-    /// Runs to measure, TREC format (`.gz`, `.zst`, `-` for stdin) or `.parquet`. May be given several times.
+    /// Runs to measure, TREC format (`.gz`, `.zst`, `-` for stdin) or `.parquet`. May be given several
+    /// times.
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "trec")]
     run: Vec<PathBuf>,
     /// A run to compare the others with, such as the first stage.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Measures as ir_measures names them: nDCG@10, RR@10, AP(rel=2), R@100, Judged@10 ...
+    /// Measures as ir_measures names them (nDCG@10, RR@10, AP(rel=2), Judged@10 ...) or as trec_eval
+    /// does (ndcg_cut_10, P.5,10, gm_map, all_trec ...).
     #[arg(short, long = "measure", value_name = "MEASURE")]
     measures: Vec<String>,
     /// What becomes of judged queries that a run lacks: zero, skip or error.
@@ -142,29 +142,19 @@ pub(crate) fn evaluate_all(
     measures: &[Measure],
     missing: MissingQueries,
 ) -> Result<Vec<Evaluation>> {
+    if let Some(note) = note_irrelevance(qrels) {
+        say(&note);
+    }
     let mut evaluations: Vec<Evaluation> = Vec::new();
     for path in paths {
-        let evaluation = match is_parquet(path) {
-            true => evaluate(qrels, &read_any_run(path)?, measures, missing)?,
-            false => evaluate_run_file(qrels, path, measures, missing)?,
-        };
-        let evaluation = evaluation.named(&name(path));
+        let mut evaluation = evaluate_run_file(qrels, path, measures, missing)?;
+        if *path != Path::new("-") {
+            evaluation = evaluation.named(&name(path));
+        }
         note_absence(&evaluation);
         evaluations.push(evaluation);
     }
     Ok(evaluations)
-}
-
-/// Reads a run, Parquet or TREC by the file's ending.
-pub(crate) fn read_any_run(path: &Path) -> Result<Run> {
-    Ok(match is_parquet(path) {
-        true => parquet::read_run(path)?,
-        false => read_run(path)?,
-    })
-}
-
-fn is_parquet(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "parquet")
 }
 
 /// Results in one of the formats.
@@ -206,8 +196,15 @@ pub(crate) fn parse_measures(names: &[String]) -> Result<Vec<Measure>> {
     if names.is_empty() {
         return Ok(Measure::defaults());
     }
-    let parsed: Result<Vec<Measure>, _> = names.iter().map(|name| name.parse()).collect();
-    Ok(parsed?)
+    let mut measures: Vec<Measure> = Vec::new();
+    for measure in names.iter().map(|name| Measure::parse_all(name)) {
+        for measure in measure? {
+            if !measures.contains(&measure) {
+                measures.push(measure);
+            }
+        }
+    }
+    Ok(measures)
 }
 
 /// A run's file name without its folder and endings: what tables call it.
@@ -220,27 +217,24 @@ pub(crate) fn name(path: &Path) -> String {
     })
 }
 
-/// Prints to stdout, or writes a file under a temporary name and renames it.
+/// Prints to stdout, or writes a file that is whole or not there.
 pub(crate) fn emit(path: Option<&Path>, text: &str) -> Result<()> {
-    let Some(path) = path else {
-        std::io::stdout().lock().write_all(text.as_bytes())?;
-        return Ok(());
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        // As any new file, less what the umask takes away; temporary files are private otherwise.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    match path {
+        None => std::io::stdout().lock().write_all(text.as_bytes())?,
+        Some(path) => write_file(path, |out| out.write_all(text.as_bytes()))?,
     }
-    let mut file = builder
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .with_context(|| path.display().to_string())?;
-    file.write_all(text.as_bytes()).with_context(|| path.display().to_string())?;
-    file.as_file().sync_all().with_context(|| path.display().to_string())?;
-    file.persist(path).with_context(|| path.display().to_string())?;
     Ok(())
+}
+
+/// What there is to say of judgements that make every measure 0.
+fn note_irrelevance(qrels: &Qrels) -> Option<String> {
+    let highest = qrels.iter().flat_map(|(_, judged)| judged.values()).max()?;
+    (*highest < 1).then(|| {
+        format!(
+            "qrels: expected a grade above 0, found none above {highest}: no document is relevant, \
+             and measures of relevance are 0"
+        )
+    })
 }
 
 /// Tells on stderr which queries one side lacks and what was done about it.
@@ -258,5 +252,37 @@ fn note_absence(evaluation: &Evaluation) {
     if !absence.unjudged.is_empty() {
         let n = absence.unjudged.len();
         say(&format!("{}: {n} queries of the run have no judgements: left out", evaluation.tag()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn judgements_without_a_relevant_document_are_told() {
+        let mut qrels = Qrels::new();
+        assert_eq!(note_irrelevance(&qrels), None);
+        for (document, grade) in [("a", -2), ("b", -1)] {
+            let query = "q".parse().expect("it is an id");
+            let document = document.parse().expect("it is an id");
+            qrels.insert(query, document, grade).expect("it comes once");
+        }
+        assert_eq!(
+            note_irrelevance(&qrels).expect("there is something to say"),
+            "qrels: expected a grade above 0, found none above -1: no document is relevant, and \
+             measures of relevance are 0"
+        );
+        let (query, document) = ("q".parse(), "c".parse());
+        qrels.insert(query.expect("it is an id"), document.expect("it is an id"), 1).expect("once");
+        assert_eq!(note_irrelevance(&qrels), None);
+    }
+
+    #[test]
+    fn names_of_trec_eval_stand_for_several_measures_once() {
+        let names = ["P.5,10", "P_5", "nDCG@10"].map(str::to_owned);
+        let measures = parse_measures(&names).expect("they are known");
+        let names: Vec<String> = measures.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["P_5", "P_10", "nDCG@10"]);
     }
 }

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use tamis_data::Run;
+use tamis_data::format::read_run;
 use tamis_data::format::trec::write_run;
 use tamis_eval::Measure;
 use tamis_eval::files::read_qrels;
 use tamis_eval::fuse::{Method, Normalization, Search, fuse, tune_weights};
 
-use crate::evaluate::{emit, read_any_run};
+use crate::evaluate::emit;
 use crate::progress::say;
 
 /// Fuse runs into one, by rank, by score or by votes.
@@ -67,7 +68,7 @@ pub struct Args {
 /// When a file cannot be read or written, or the weights do not fit the runs.
 pub fn run(args: Args) -> Result<ExitCode> {
     let read = |paths: &[PathBuf]| -> Result<Vec<Run>> {
-        paths.iter().map(|path| read_any_run(path)).collect::<Result<Vec<_>>>()
+        paths.iter().map(|path| Ok(read_run(path)?)).collect::<Result<Vec<_>>>()
     };
     let runs = read(&args.run)?;
     let runs: Vec<&Run> = runs.iter().collect();

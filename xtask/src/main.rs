@@ -1,6 +1,8 @@
 //! `cargo xtask`: Tamis end to end, one file per command.
 
+mod bench;
 mod compare;
+mod convert;
 mod crate_docs;
 mod device;
 mod evaluate;
@@ -43,8 +45,10 @@ enum Command {
     Rerank(rerank::RerankArgs),
     Eval(evaluate::Args),
     Compare(compare::Args),
+    Convert(convert::Args),
     Fuse(fuse::Args),
     Report(report::Args),
+    Bench(bench::BenchArgs),
     Parity(parity::ParityArgs),
     Test(test::TestArgs),
     Tidy(tidy::TidyArgs),
@@ -58,8 +62,10 @@ fn main() -> ExitCode {
         Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
         Command::Eval(args) => evaluate::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Fuse(args) => fuse::run(args),
         Command::Report(args) => report::run(args),
+        Command::Bench(args) => bench::bench(&args).map(|()| done),
         Command::Parity(args) => parity::parity(&args),
         Command::Test(args) => test::test(&args),
         Command::Tidy(args) => tidy::tidy(&args),

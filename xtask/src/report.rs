@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use tamis_data::Run;
 use tamis_data::format::lines::Lines;
+use tamis_data::format::read_run;
 use tamis_eval::files::read_qrels;
 use tamis_eval::report::html::{Page, PageConfig};
 use tamis_eval::{CompareConfig, Correction, MissingQueries};
 
-use crate::evaluate::{emit, name, parse_measures, read_any_run};
+use crate::evaluate::{emit, name, parse_measures};
 use crate::progress::say;
 
 /// Write one self-contained HTML page about runs: means with intervals, tests, curves, and the
@@ -65,7 +66,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<ExitCode> {
     let qrels = read_qrels(&args.qrels)?;
     let runs: Vec<(String, Run)> =
-        args.run.iter().map(|path| Ok((name(path), read_any_run(path)?))).collect::<Result<_>>()?;
+        args.run.iter().map(|path| Ok((name(path), read_run(path)?))).collect::<Result<_>>()?;
     let systems: Vec<(&str, &Run)> = runs.iter().map(|(name, run)| (name.as_str(), run)).collect();
     let config = PageConfig {
         title: args.title,
@@ -94,7 +95,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// The texts of a BEIR file, titles before texts; of those ids only, where some are given.
-fn texts(path: &Path, wanted: Option<&BTreeSet<&str>>) -> Result<BTreeMap<String, String>> {
+pub(crate) fn texts(
+    path: &Path,
+    wanted: Option<&BTreeSet<&str>>,
+) -> Result<BTreeMap<String, String>> {
     let mut lines = Lines::open(path)?;
     let mut texts = BTreeMap::new();
     while let Some(line) = lines.next()? {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use tamis_data::{
     DocId, QueryId, Run, ScoredDocument, TextGroup, TruncationReport, format, output,
 };
-use tamis_model::Reranker;
+use tamis_model::{LongDocuments, Precision, Reranker, WindowPooling};
 
 use crate::device::device;
 use crate::model;
@@ -47,6 +47,24 @@ pub struct RerankArgs {
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
 
+    /// What becomes of documents that do not fit: the first window alone (what is beyond is cut and
+    /// counted), or the max, mean, sum or top3-mean of the scores of all windows
+    #[arg(long, value_name = "POOLING", default_value_t)]
+    long_documents: WindowPooling,
+
+    /// Tokens of a window [default: as many as fit]
+    #[arg(long, value_name = "TOKENS")]
+    window: Option<usize>,
+
+    /// Tokens that neighbouring windows share
+    #[arg(long, value_name = "TOKENS", default_value_t = 0)]
+    overlap: usize,
+
+    /// The numbers that linear maps multiply: f32, bf16 or int8 (CPU only). Coarser ones are faster,
+    /// and their scores drift a little
+    #[arg(long, value_name = "NAME", default_value_t)]
+    precision: Precision,
+
     /// The last column of the result
     #[arg(long, default_value = "tamis")]
     tag: String,
@@ -61,13 +79,20 @@ pub struct RerankArgs {
 }
 
 pub fn rerank(args: &RerankArgs) -> Result<()> {
-    let mut reranker = Reranker::open(&model::locate(&args.model)?, &device(&args.device)?)?;
+    let directory = model::locate(&args.model)?;
+    let device = device(&args.device)?;
+    let mut reranker = Reranker::open_at(&directory, &device, args.precision)?;
     if let Some(max_length) = args.max_length {
         let mut settings = reranker.settings().clone();
         settings.query_max_length = settings.query_max_length.min(max_length / 2);
         settings.max_length = max_length;
         reranker = reranker.with_settings(settings)?;
     }
+    reranker = reranker.with_long_documents(LongDocuments {
+        pooling: args.long_documents,
+        window: args.window,
+        overlap: args.overlap,
+    })?;
     let files = Files { queries: &args.queries, corpus: &args.corpus, run: &args.run };
     let run = rerank_files(&reranker, &files, args.depth, &args.tag)?;
     output::write_file(&args.out, |out| format::trec::write_run(&run, out))?;

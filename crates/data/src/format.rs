@@ -18,13 +18,19 @@ pub mod group_jsonl;
 pub mod group_tokens;
 pub mod lines;
 pub mod msmarco;
+#[cfg(feature = "parquet")]
 pub mod parquet;
 pub mod trec;
 
+#[cfg(feature = "dataset")]
 pub(crate) mod blocks;
 pub(crate) mod text_row;
 
+#[cfg(feature = "parquet")]
 mod column;
+#[cfg(not(feature = "parquet"))]
+#[path = "format/no_parquet.rs"]
+mod parquet;
 mod run_builder;
 
 use std::collections::BTreeMap;
@@ -175,6 +181,7 @@ pub fn read_qrels(path: &Path) -> Result<Qrels> {
 }
 
 /// Reads judgements one by one; that a pair comes once is not checked.
+#[cfg(feature = "dataset")]
 pub(crate) fn read_judgements(
     path: &Path,
     mut take: impl FnMut(&str, &str, i32) -> std::result::Result<(), ErrorKind>,
@@ -201,6 +208,7 @@ pub fn read_run(path: &Path) -> Result<Run> {
 }
 
 /// Reads the candidates of a run one by one; that a document comes once is not checked.
+#[cfg(feature = "dataset")]
 pub(crate) fn read_candidates(
     path: &Path,
     mut take: impl FnMut(&str, &str, f64) -> std::result::Result<(), ErrorKind>,

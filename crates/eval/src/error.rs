@@ -77,6 +77,17 @@ pub enum Error {
         /// What was there.
         found: String,
     },
+    /// A stream that is read once has a query in two places.
+    #[error(
+        "{}: query `{query}` comes back after other queries: sort the stream by query, or give a file",
+        path.display()
+    )]
+    Scattered {
+        /// The stream.
+        path: PathBuf,
+        /// The first such query.
+        query: String,
+    },
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {

@@ -8,6 +8,7 @@ use tamis_data::{Qrels, QueryId, Run};
 use crate::error::{Error, Result};
 use crate::measure::{Measure, Summary};
 use crate::ranking::Ranking;
+use crate::trec::MIN_GEO_MEAN;
 
 /// What is done about judged queries that have no candidates in the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,6 +20,18 @@ pub enum MissingQueries {
     Skip,
     /// They are an error.
     Error,
+}
+
+impl MissingQueries {
+    /// The word that parses to it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zero => "zero",
+            Self::Skip => "skip",
+            Self::Error => "error",
+        }
+    }
 }
 
 impl FromStr for MissingQueries {
@@ -174,14 +187,18 @@ impl Evaluation {
         &self.values[measure]
     }
 
-    /// The summary of a measure over the queries: a mean, or the sum of counts.
+    /// The summary of a measure over the queries: a mean, or the sum of counts. See [`Summary`].
     #[must_use]
     pub fn summary(&self, measure: usize) -> f64 {
         let sum: f64 = self.values[measure].iter().sum();
         match self.measures[measure].summary() {
             Summary::Sum => sum,
-            Summary::Mean if self.queries.is_empty() => 0.0,
+            Summary::Mean | Summary::GeometricMean if self.queries.is_empty() => 0.0,
             Summary::Mean => sum / self.queries.len() as f64,
+            Summary::GeometricMean => {
+                let logarithms = self.values[measure].iter().map(|v| v.max(MIN_GEO_MEAN).ln());
+                (logarithms.sum::<f64>() / self.queries.len() as f64).exp()
+            }
         }
     }
 

@@ -3,9 +3,12 @@
 mod bytes;
 mod group;
 mod lookup;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod qrels;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 
 use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
@@ -23,9 +26,10 @@ use lookup::Lookup;
 /// Evaluates a run file without keeping it: what [`crate::evaluate`] gives, faster and in less
 /// memory.
 ///
-/// Plain files are memory-mapped. `.gz` and `.zst` are decompressed a few megabytes at a time; `-`
-/// is standard input. Lines of one query should stand together: where they do not, the file is
-/// read a second time (standard input and compressed files are then kept in memory).
+/// Plain files are memory-mapped. `.gz`, `.zst`, pipes and `-`, which is standard input, are read a
+/// few megabytes at a time; `.parquet` a row group at a time (with the feature `parquet`). Lines of
+/// one query should stand together: where they do not, the file is read a second time. A pipe
+/// cannot be, and is refused then if it is longer than 64 MiB.
 ///
 /// # Errors
 /// When the file cannot be read or a line is not as it should be (the message names file, line,
@@ -37,12 +41,17 @@ pub fn evaluate_run_file(
     missing: MissingQueries,
 ) -> Result<Evaluation> {
     let job = Job { path: run, lookup: Lookup::new(qrels), measures };
+    if run.extension().is_some_and(|extension| extension == "parquet") {
+        #[cfg(feature = "parquet")]
+        if let Some(outcome) = job.parquet()? {
+            return outcome.evaluation(qrels, measures, missing);
+        }
+        let run = tamis_data::format::read_run(run)?;
+        return crate::evaluate(qrels, &run, measures, missing);
+    }
     let outcome = match Source::open(run)? {
         Source::Whole(bytes) => job.whole(bytes.as_slice())?,
-        Source::Stream(chunks) => match job.stream(chunks)? {
-            Some(outcome) => outcome,
-            None => job.whole(&bytes::read_all(run)?)?,
-        },
+        Source::Stream(chunks) => job.stream(chunks)?,
     };
     outcome.evaluation(qrels, measures, missing)
 }
@@ -82,25 +91,28 @@ impl Job<'_> {
     fn whole(&self, bytes: &[u8]) -> Result<Outcome> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut outcome = Outcome::default();
-        if !self.grouped(bytes, 0, &mut outcome)? {
+        if self.grouped(bytes, 0, &mut outcome)?.is_some() {
             outcome.queries.clear();
             self.scattered(bytes, &mut outcome)?;
         }
         self.not_empty(outcome)
     }
 
-    /// Evaluates chunks of whole groups; `None` when a query comes back after another.
-    fn stream(&self, mut chunks: Chunks) -> Result<Option<Outcome>> {
+    /// Evaluates chunks of whole groups.
+    fn stream(&self, mut chunks: Chunks) -> Result<Outcome> {
         let mut outcome = Outcome::default();
         let mut first_line = 0;
         while let Some(chunk) = chunks.next(group::last_group_start)? {
-            let bytes = chunk.strip_prefix(b"\xef\xbb\xbf").unwrap_or(chunk);
-            if !self.grouped(bytes, first_line, &mut outcome)? {
-                return Ok(None);
+            let mark = chunk.strip_prefix(b"\xef\xbb\xbf").filter(|_| first_line == 0);
+            let bytes = mark.unwrap_or(chunk);
+            if let Some(query) = self.grouped(bytes, first_line, &mut outcome)? {
+                let (path, query) = (self.path.to_owned(), query.to_string());
+                let whole = chunks.whole()?.ok_or(Error::Scattered { path, query })?;
+                return self.whole(&whole);
             }
             first_line += group::count_lines(chunk);
         }
-        self.not_empty(outcome).map(Some)
+        self.not_empty(outcome)
     }
 
     fn not_empty(&self, outcome: Outcome) -> Result<Outcome> {
@@ -110,23 +122,26 @@ impl Job<'_> {
         Ok(outcome)
     }
 
-    /// Works on bytes whose queries stand together; false when one comes twice.
-    fn grouped(&self, bytes: &[u8], first_line: u64, outcome: &mut Outcome) -> Result<bool> {
+    /// Works on bytes whose queries stand together; the value is a query that does not.
+    fn grouped(
+        &self,
+        bytes: &[u8],
+        first_line: u64,
+        outcome: &mut Outcome,
+    ) -> Result<Option<QueryId>> {
         let pieces = group::split(bytes, rayon::current_num_threads() * 8);
         let done: Vec<_> =
             pieces.par_iter().map(|&(start, end)| self.piece(bytes, start, end)).collect();
         for part in done {
             let part = part.map_err(|fault| fault.locate(self.path, bytes, first_line))?;
-            for (query, values) in part.queries {
-                if outcome.queries.insert(query, values).is_some() {
-                    return Ok(false);
-                }
-            }
             if outcome.tag.is_empty() {
                 outcome.tag = part.tag;
             }
+            if let Some(query) = outcome.take(part.queries) {
+                return Ok(Some(query));
+            }
         }
-        Ok(true)
+        Ok(None)
     }
 
     fn piece(&self, bytes: &[u8], start: usize, end: usize) -> Checked<Part> {
@@ -165,7 +180,7 @@ impl Job<'_> {
             places.entry(line.query).or_default().push(line.start);
         }
         let places: Vec<_> = places.into_iter().collect();
-        let done: Vec<Checked<(QueryId, Option<Vec<f64>>)>> = places
+        let done: Vec<Checked<Values>> = places
             .par_iter()
             .map(|(query, starts)| {
                 let mut group = Group::default();
@@ -194,12 +209,26 @@ impl Job<'_> {
     }
 }
 
+/// A query with its values; `None` where nobody judged it.
+type Values = (QueryId, Option<Vec<f64>>);
+
 struct Part {
     tag: String,
-    queries: Vec<(QueryId, Option<Vec<f64>>)>,
+    queries: Vec<Values>,
 }
 
 impl Outcome {
+    /// Adds queries until one comes that is already there: that one is the value.
+    fn take(&mut self, queries: Vec<Values>) -> Option<QueryId> {
+        for (query, values) in queries {
+            match self.queries.entry(query) {
+                Entry::Vacant(place) => drop(place.insert(values)),
+                Entry::Occupied(place) => return Some(place.key().clone()),
+            }
+        }
+        None
+    }
+
     fn evaluation(
         self,
         qrels: &Qrels,

@@ -21,7 +21,9 @@ pub(crate) use gain::{discount, ndcg};
 pub(crate) use precision::{precision, r_precision, recall, relative_precision, success};
 pub(crate) use set::{set_average_precision, set_f, set_precision, set_relative_precision};
 
+use crate::error::Result;
 use crate::ranking::Ranking;
+use crate::trec::TrecMeasure;
 
 /// A measure of ranking quality, with its parameters.
 ///
@@ -128,6 +130,8 @@ pub enum Family {
     NumRelevantRetrieved,
     /// `MSMARCO_RR`: the official script of MS MARCO, for which every judged document is relevant.
     MsMarcoRr,
+    /// A measure of trec_eval under its own name, such as `ndcg_cut_10` or `gm_map`.
+    TrecEval(TrecMeasure),
 }
 
 /// How the values of single queries become one number.
@@ -135,6 +139,8 @@ pub enum Family {
 pub enum Summary {
     /// Their arithmetic mean.
     Mean,
+    /// Their geometric mean, values below 0.00001 taken as that.
+    GeometricMean,
     /// Their sum: counts.
     Sum,
 }
@@ -144,6 +150,30 @@ impl Measure {
     #[must_use]
     pub fn new(family: Family) -> Self {
         Self { family, rel: 1, cutoff: None, judged_only: false }
+    }
+
+    /// The measures that a name stands for: one, unless it is a name of trec_eval that stands for
+    /// several (`P`, `ndcg_cut.5,10`, `official`, `all_trec`). Those of `relstring` and `runid`,
+    /// which are text, are left out.
+    ///
+    /// ```
+    /// use tamis_eval::Measure;
+    ///
+    /// let names: Vec<String> =
+    ///     Measure::parse_all("ndcg_cut.5,10")?.iter().map(ToString::to_string).collect();
+    /// assert_eq!(names, ["ndcg_cut_5", "ndcg_cut_10"]);
+    /// # Ok::<(), tamis_eval::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the name or a parameter is not known, or a value lies outside its range.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>> {
+        match (text.parse(), TrecMeasure::parse(text)) {
+            (Err(_), Some(Ok(measures))) => {
+                Ok(measures.into_iter().map(|m| Self::new(Family::TrecEval(m))).collect())
+            }
+            (parsed, _) => parsed.map(|measure| vec![measure]),
+        }
     }
 
     /// The value for one query. It is 0 where the definition has nothing to divide by.
@@ -161,6 +191,7 @@ impl Measure {
         let (rel, cutoff) = (self.rel, self.cutoff);
         let depth = cutoff.unwrap_or(usize::MAX);
         match self.family {
+            Family::TrecEval(ref measure) => measure.compute(ranking, rel),
             Family::Ndcg(gain) => ndcg(ranking, gain, cutoff),
             Family::ReciprocalRank => reciprocal_rank(ranking, rel, cutoff),
             Family::AveragePrecision => average_precision(ranking, rel, cutoff),
@@ -203,7 +234,8 @@ impl Measure {
     /// How the values of single queries are summarised.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        match self.family {
+        match &self.family {
+            Family::TrecEval(measure) => measure.summary(),
             Family::NumQueries
             | Family::NumRetrieved { .. }
             | Family::NumRelevant

@@ -9,6 +9,7 @@
 
 mod gain;
 mod input;
+mod named;
 mod options;
 mod preference;
 mod table;
@@ -16,12 +17,15 @@ mod value;
 
 use std::io::Write;
 
+pub use named::TrecMeasure;
 pub use options::Compat;
 
 use input::{Judgements, RunFile};
 use options::{Options, Parsed};
 use table::{Instance, Print};
 use value::Topic;
+
+pub(crate) use value::MIN_GEO_MEAN;
 
 /// Why trec_eval would end early: its exit code, and what it says on stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +161,7 @@ fn evaluate(arguments: &[String], compat: Compat, out: &mut dyn Write) -> Ended 
                     Print::Count => line(out, prefix, name, "all", total, !z)?,
                     Print::Queries => line(out, prefix, name, "all", n_averaged as f64, !z)?,
                     Print::Geometric => {
-                        let sum = total + absent as f64 * value::MIN_GEO_MEAN.ln();
+                        let sum = total + absent as f64 * MIN_GEO_MEAN.ln();
                         line(out, prefix, name, "all", (sum / n_averaged as f64).exp(), false)?;
                     }
                     Print::RunId => writeln!(out, "{:<22}\tall\t{}", "runid", run.id)?,

@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use tamis_data::Batch;
+use tamis_ops::Precision;
 
 use crate::config::Config;
 use crate::dropout_seeds::DropoutSeeds;
@@ -56,5 +57,16 @@ impl CrossEncoder {
     #[must_use]
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
+    }
+
+    /// Packs every linear map of the encoder for inference on the CPU; on other devices nothing
+    /// changes. Afterwards the model can only score: its weights are gone.
+    ///
+    /// The head keeps `f32`: scores of a coarser type would tie.
+    #[must_use]
+    pub fn packed(mut self, precision: Precision) -> Self {
+        self.encoder.linears_mut().into_iter().for_each(|linear| linear.pack(precision));
+        self.head.linears_mut().into_iter().for_each(|linear| linear.pack(Precision::F32));
+        self
     }
 }

@@ -19,6 +19,7 @@ use burn::tensor::Tensor;
 
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
+use crate::layer::Linear;
 pub(crate) use architecture::Architecture;
 use deberta::Deberta;
 pub use post_norm::PostNorm;
@@ -64,6 +65,15 @@ impl Encoder {
             Self::Bert(encoder) => encoder.first_tokens(input, seeds),
             Self::ModernBert(encoder) => encoder.first_tokens(input, seeds),
             Self::Deberta(encoder) => encoder.first_tokens(input, seeds),
+        }
+    }
+
+    /// All linear maps, to be packed.
+    pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        match self {
+            Self::Bert(encoder) => encoder.linears_mut(),
+            Self::ModernBert(encoder) => encoder.linears_mut(),
+            Self::Deberta(encoder) => encoder.linears_mut(),
         }
     }
 }

@@ -61,6 +61,20 @@ pub enum Error {
         /// Positions of the model.
         limit: usize,
     },
+    /// A coarser precision was asked of a device whose kernels do not have it.
+    #[error("precision {precision}: only the CPU has it; use f32 or --device cpu")]
+    Precision {
+        /// What was asked for.
+        precision: tamis_ops::Precision,
+    },
+    /// Windows over a long document would not get on.
+    #[error("windows of {window} tokens cannot overlap by {overlap}; lower the overlap")]
+    Overlap {
+        /// Tokens that neighbouring windows would share.
+        overlap: usize,
+        /// Tokens of a window beside the longest query.
+        window: usize,
+    },
     /// A score that has no place in an order.
     #[error("the score of document {document} of group {group} is not a number")]
     NotANumber {

@@ -114,6 +114,14 @@ impl Head {
         }
     }
 
+    /// All linear maps, to be packed.
+    pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        match self {
+            Self::Bert(head) => vec![&mut head.pooler, &mut head.classifier],
+            Self::Modules(head) => head.linears_mut(),
+        }
+    }
+
     /// # Shapes
     /// - `pooled`: `[rows, hidden]`
     /// - result: `[rows, labels]`
@@ -131,7 +139,7 @@ impl BertHead {
         if let Some(dropout) = self.dropout_before {
             x = tamis_ops::dropout(x, seeds.next(dropout));
         }
-        let mut x = self.activation.forward(self.pooler.forward(x));
+        let mut x = self.pooler.forward_activated(x, self.activation);
         if let Some(norm) = &self.norm {
             x = norm.forward(x);
         }

@@ -4,16 +4,22 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use tamis_data::{Batch, PairEncoder, TextGroup, TruncationReport, plan};
+use tamis_ops::Precision;
 
 use crate::checkpoint;
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::error::{Error, Result};
+use crate::long_document::LongDocuments;
 use crate::settings::Settings;
+use crate::workers::Workers;
 
-/// Tokens of one forward pass: enough to fill the cores, small enough to stay near the caches.
-const MAX_BATCH_TOKENS: usize = 4096;
+/// Tokens of one forward pass on the CPU: their activations fit the caches of one core.
+const CORE_TOKENS: usize = 512;
+
+/// Tokens of one forward pass on any other device.
+const DEVICE_TOKENS: usize = 16_384;
 
 /// A query with its candidates as token ids, without special tokens.
 #[derive(Debug, Clone)]
@@ -32,15 +38,26 @@ pub struct Reranker {
     settings: Settings,
     device: Device,
     max_positions: usize,
+    long_documents: LongDocuments,
+    workers: Workers,
 }
 
 impl Reranker {
-    /// Opens a checkpoint directory.
+    /// Opens a checkpoint directory, to compute in single precision.
     ///
     /// # Errors
     /// When a file is missing or wrong, the checkpoint has another number of labels than one, or the
     /// tokenizer has tokens that the model has no vector for.
     pub fn open(directory: &Path, device: &Device) -> Result<Self> {
+        Self::open_at(directory, device, Precision::F32)
+    }
+
+    /// Opens a checkpoint directory, to multiply in the given numbers.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when another precision than single is asked of another device
+    /// than the CPU.
+    pub fn open_at(directory: &Path, device: &Device, precision: Precision) -> Result<Self> {
         let loaded = checkpoint::load(directory, None, device)?;
         let settings = Settings::read(directory, &loaded.config)?;
         let tokenizer = directory.join("tokenizer.json");
@@ -52,10 +69,13 @@ impl Reranker {
             );
             return Err(Error::config(&directory.join("config.json"), problem));
         }
-        Self::new(loaded.model, &loaded.config, encoder, settings, device)
+        if precision != Precision::F32 && !is_cpu(device) {
+            return Err(Error::Precision { precision });
+        }
+        Self::with_precision(loaded.model, &loaded.config, encoder, settings, device, precision)
     }
 
-    /// Puts a model and its tokenizer together.
+    /// Puts a model and its tokenizer together, to compute in single precision.
     ///
     /// # Errors
     /// When the tokenizer has tokens that the model has no vector for, or rows may be longer than
@@ -67,12 +87,31 @@ impl Reranker {
         settings: Settings,
         device: &Device,
     ) -> Result<Self> {
+        Self::with_precision(model, config, encoder, settings, device, Precision::F32)
+    }
+
+    fn with_precision(
+        model: CrossEncoder,
+        config: &Config,
+        encoder: PairEncoder,
+        settings: Settings,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self> {
         encoder.check_vocabulary(config.vocab_size())?;
         let limit = config.max_positions();
         if settings.max_length > limit {
             return Err(Error::TooLong { found: settings.max_length, limit });
         }
-        Ok(Self { model, encoder, settings, device: device.clone(), max_positions: limit })
+        Ok(Self {
+            model: model.packed(precision),
+            encoder,
+            settings,
+            device: device.clone(),
+            max_positions: limit,
+            long_documents: LongDocuments::default(),
+            workers: Workers::new(),
+        })
     }
 
     /// How pairs are encoded and scores served.
@@ -92,6 +131,19 @@ impl Reranker {
         }
         let encoder = PairEncoder::new(self.encoder.tokenizer().clone(), settings.pairs())?;
         Ok(Self { encoder, settings, ..self })
+    }
+
+    /// Takes another treatment of documents that do not fit beside their query.
+    ///
+    /// # Errors
+    /// When windows would overlap by as much as they are long.
+    pub fn with_long_documents(self, long_documents: LongDocuments) -> Result<Self> {
+        let least = self.room(self.settings.query_max_length);
+        let window = long_documents.window.map_or(least, |window| window.min(least));
+        if long_documents.overlap >= window {
+            return Err(Error::Overlap { overlap: long_documents.overlap, window });
+        }
+        Ok(Self { long_documents, ..self })
     }
 
     /// Scores every document of every group: raw logits in the order of the input, and what was cut.
@@ -117,41 +169,50 @@ impl Reranker {
 
     /// The same for texts that are tokenised already.
     ///
-    /// Rows of like length share a batch, so that no work goes into padding or waiting.
+    /// Rows of like length share a batch. On the CPU every core takes batches of its own through the
+    /// whole model; a batch alone is shared by all cores. A score does not depend on either.
     ///
     /// # Errors
     /// When a score is not a number.
     pub fn score_ids(&self, groups: &[IdGroup<'_>]) -> Result<(Vec<Vec<f32>>, TruncationReport)> {
         let mut report = TruncationReport::default();
         let mut pairs = Batch::new();
+        let mut n_windows = Vec::new();
         for group in groups {
+            let room = self.room(group.query.len());
             for document in &group.documents {
-                self.encoder.encode_ids(group.query, document, &mut pairs, &mut report);
+                let windows = self.long_documents.windows(document.len(), room);
+                n_windows.push(windows.len());
+                for window in windows {
+                    let document = &document[window];
+                    self.encoder.encode_ids(group.query, document, &mut pairs, &mut report);
+                }
             }
             pairs.end_group();
         }
         let mut flat = vec![0.0; pairs.n_rows()];
         let lengths: Vec<usize> =
             pairs.row_offsets().windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
-        let mut batch = Batch::new();
-        for row_indices in plan(&lengths, MAX_BATCH_TOKENS) {
-            batch.clear();
-            for &row_idx in &row_indices {
-                let (ids, type_ids) = pairs.row(row_idx);
-                batch.push_row(ids, type_ids);
-            }
-            batch.end_group();
-            let scores = self.model.scores(&batch, &self.device, DropoutSeeds::inference());
-            let data = scores.rows().into_data().convert::<f32>();
-            let values = data.try_into_vec::<f32>().expect("the data was just made f32");
-            for (row_idx, value) in row_indices.into_iter().zip(values) {
-                flat[row_idx] = value;
-            }
+        let on_cpu = is_cpu(&self.device);
+        let batches = plan(&lengths, if on_cpu { CORE_TOKENS } else { DEVICE_TOKENS });
+        let score = |index: usize| self.score_rows(&pairs, &batches[index]);
+        let by_batch = if on_cpu {
+            self.workers.map(batches.len(), score)
+        } else {
+            (0..batches.len()).map(score).collect()
+        };
+        for (&row_idx, score) in batches.iter().flatten().zip(by_batch.into_iter().flatten()) {
+            flat[row_idx] = score;
         }
         let mut scores = Vec::with_capacity(groups.len());
-        let mut rest = flat.into_iter();
+        let (mut rest, mut n_windows) = (&flat[..], n_windows.into_iter());
         for (group_idx, group) in groups.iter().enumerate() {
-            let own: Vec<f32> = rest.by_ref().take(group.documents.len()).collect();
+            let mut own = Vec::with_capacity(group.documents.len());
+            for n in n_windows.by_ref().take(group.documents.len()) {
+                let (windows, others) = rest.split_at(n);
+                own.push(self.long_documents.pool(windows));
+                rest = others;
+            }
             if let Some(document) = own.iter().position(|score| score.is_nan()) {
                 return Err(Error::NotANumber { group: group_idx, document });
             }
@@ -159,4 +220,27 @@ impl Reranker {
         }
         Ok((scores, report))
     }
+
+    /// How many tokens of a document fit beside a query of so many.
+    fn room(&self, n_query: usize) -> usize {
+        let taken = self.encoder.n_specials() + n_query.min(self.settings.query_max_length);
+        self.settings.max_length.saturating_sub(taken)
+    }
+
+    /// The scores of some rows, in their order, by one forward pass.
+    fn score_rows(&self, pairs: &Batch, rows: &[usize]) -> Vec<f32> {
+        let mut batch = Batch::new();
+        for &row_idx in rows {
+            let (ids, type_ids) = pairs.row(row_idx);
+            batch.push_row(ids, type_ids);
+        }
+        batch.end_group();
+        let scores = self.model.scores(&batch, &self.device, DropoutSeeds::inference());
+        let data = scores.rows().into_data().convert::<f32>();
+        data.try_into_vec().expect("the data was just made f32")
+    }
+}
+
+fn is_cpu(device: &Device) -> bool {
+    *device == Device::flex()
 }

@@ -9,7 +9,14 @@ pub(crate) mod gelu;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 mod matrix;
+pub(crate) mod panels;
 mod scalar;
+mod tile;
 
 /// Elements that one task of an elementwise kernel takes.
 const BLOCK: usize = 1 << 14;
+
+/// The name of the kernels that this machine runs.
+pub(crate) fn instructions() -> &'static str {
+    tile::kernels().name
+}

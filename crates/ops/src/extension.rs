@@ -8,8 +8,9 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Bytes, DType, Device, Shape};
 use burn_flex::{FlexTensor, Layout};
 
+use crate::cpu::panels::Finish;
 use crate::cpu::{self, layer_norm::Sizes};
-use crate::{Dropout, Rows};
+use crate::{Activation, Dropout, PackedLinear, Rows};
 
 /// What the fused operations need of a backend. The `_backward` functions return the gradients of
 /// the inputs in the order of the arguments of the forward function.
@@ -32,6 +33,16 @@ pub(crate) trait RerankOps: Backend {
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
     fn tamis_column_sum(grad: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn tamis_packed_linear(
+        x: FloatTensor<Self>,
+        linear: PackedLinear,
+        activation: Activation,
+    ) -> FloatTensor<Self>;
+    fn tamis_packed_linear_add(
+        x: FloatTensor<Self>,
+        linear: PackedLinear,
+        other: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
     fn tamis_add_dropout(
         x: FloatTensor<Self>,
         residual: FloatTensor<Self>,
@@ -139,6 +150,27 @@ impl RerankOps for Flex {
         let grad = Contiguous::new(grad);
         let (_, width) = grad.matrix();
         float(cpu::linear::column_sum(grad.values(), width), [width])
+    }
+
+    fn tamis_packed_linear(
+        x: FlexTensor,
+        linear: PackedLinear,
+        activation: Activation,
+    ) -> FlexTensor {
+        let x = Contiguous::new(x);
+        let panels = linear.panels();
+        let y = panels.forward(x.values(), Finish::Activate(activation));
+        float(y, [x.matrix().0, panels.n_out()])
+    }
+
+    fn tamis_packed_linear_add(
+        x: FlexTensor,
+        linear: PackedLinear,
+        other: FlexTensor,
+    ) -> FlexTensor {
+        let (x, other) = (Contiguous::new(x), Contiguous::new(other));
+        let y = linear.panels().forward(x.values(), Finish::Add(other.values()));
+        float(y, other.shape())
     }
 
     fn tamis_add_dropout(x: FlexTensor, residual: FlexTensor, dropout: Dropout) -> FlexTensor {
@@ -297,6 +329,8 @@ macro_rules! tracked {
     };
 }
 
+const INFERENCE: &str = "packed linear maps are for inference: they have no gradient";
+
 const FIRST_ORDER: &str = "only first derivatives are defined for fused operations";
 
 impl<B: Backend + RerankOps, C: CheckpointStrategy> RerankOps for Autodiff<B, C> {
@@ -352,6 +386,22 @@ impl<B: Backend + RerankOps, C: CheckpointStrategy> RerankOps for Autodiff<B, C>
         let state = (qkv.primitive().clone(), rows.clone(), n_heads, dropout);
         let output = B::tamis_attention(state.0.clone(), rows, n_heads, dropout);
         tracked!(AttentionBackward, [qkv], state, output)
+    }
+
+    fn tamis_packed_linear(
+        _: FloatTensor<Self>,
+        _: PackedLinear,
+        _: Activation,
+    ) -> FloatTensor<Self> {
+        panic!("{INFERENCE}")
+    }
+
+    fn tamis_packed_linear_add(
+        _: FloatTensor<Self>,
+        _: PackedLinear,
+        _: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        panic!("{INFERENCE}")
     }
 
     fn tamis_gelu_backward(_: FloatTensor<Self>, _: FloatTensor<Self>) -> FloatTensor<Self> {

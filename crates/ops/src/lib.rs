@@ -9,6 +9,7 @@ mod extension;
 mod gelu;
 mod layer_norm;
 mod linear;
+mod packed;
 mod rows;
 
 pub use attention::attention;
@@ -16,4 +17,5 @@ pub use dropout::{Dropout, dropout};
 pub use gelu::gelu;
 pub use layer_norm::{LayerNormParams, add_layer_norm, layer_norm};
 pub use linear::linear;
+pub use packed::{Activation, PackedLinear, Precision, instructions};
 pub use rows::Rows;

@@ -99,14 +99,23 @@ impl Lines {
     }
 }
 
-/// The text in a file: its name tells whether it is compressed.
-pub(crate) fn decompress(
+/// The text in a file: its name tells whether it is compressed (`.gz`, `.zst`).
+///
+/// # Errors
+/// When decompression cannot begin, or `.zst` is met in a build without the feature `zstd`.
+pub fn decompress(
     path: &Path,
     raw: impl Read + Send + 'static,
 ) -> std::io::Result<Box<dyn Read + Send>> {
     Ok(match path.extension().and_then(|extension| extension.to_str()) {
         Some("gz") => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, raw))),
+        #[cfg(feature = "zstd")]
         Some("zst") => Box::new(zstd::Decoder::new(raw)?),
+        #[cfg(not(feature = "zstd"))]
+        Some("zst") => {
+            let why = "tamis-data was built without the feature `zstd`";
+            return Err(std::io::Error::new(std::io::ErrorKind::Unsupported, why));
+        }
         _ => Box::new(raw),
     })
 }

@@ -170,8 +170,13 @@ pub fn read_run(path: &Path) -> Result<Run> {
     if run.n_queries() == 0 { Err(Error::file(path, ErrorKind::Empty)) } else { Ok(run) }
 }
 
-/// Reads the rows of a run: query, document, score and tag.
-pub(crate) fn read_candidates(
+/// Reads the rows of a run one by one, a row group at a time in memory: `take` gets query, document,
+/// score and tag. Neither ids nor that a document comes once is checked.
+///
+/// # Errors
+/// When the file is not Parquet, a column is missing or has another type, a score is null or NaN, or
+/// `take` refuses a row.
+pub fn read_candidates(
     path: &Path,
     mut take: impl FnMut(&str, &str, f64, Option<&str>) -> std::result::Result<(), ErrorKind>,
 ) -> Result<()> {

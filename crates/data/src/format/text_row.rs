@@ -19,6 +19,7 @@ impl TextRow<'_> {
     }
 
     /// Whether there is nothing to read in it.
+    #[cfg(feature = "dataset")]
     pub(crate) fn is_blank(&self) -> bool {
         self.title.trim().is_empty() && self.text.trim().is_empty()
     }

@@ -1,13 +1,17 @@
-//! A file's name into its bytes: mapped, decompressed in chunks, or read from standard input.
+//! A file's name into its bytes: mapped, or read in chunks from a compressed file or a pipe.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use tamis_data::format::lines::decompress;
 
 use crate::error::{Error, Result};
 
 /// How much of a compressed file is worked on at a time.
 const CHUNK: usize = 8 << 20;
+/// How much of a stream that can be read only once is kept, in case its lines need sorting.
+const KEPT: usize = 64 << 20;
 
 pub(super) enum Source {
     Whole(Bytes),
@@ -21,22 +25,21 @@ pub(super) enum Bytes {
 
 impl Source {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        if path.as_os_str() == "-" {
-            return Ok(Self::Whole(Bytes::Owned(read_all(path)?)));
-        }
-        if is_compressed(path) {
-            return Ok(Self::Stream(Chunks {
-                path: path.to_owned(),
-                reader: decompressed(path)?,
-                buffer: Vec::new(),
-                done: 0,
-                ended: false,
-            }));
+        let stream = |reader, once: bool| {
+            let kept = once.then(Vec::new);
+            Self::Stream(Chunks { reader, kept, once, ..Chunks::of(path) })
+        };
+        if is_stdin(path) || is_compressed(path) {
+            return Ok(stream(reader(path)?, is_stdin(path)));
         }
         let file = File::open(path).map_err(|source| io(path, source))?;
-        let length = file.metadata().map_err(|source| io(path, source))?.len();
-        if length == 0 {
-            return Ok(Self::Whole(Bytes::Owned(read_all(path)?)));
+        let metadata = file.metadata().map_err(|source| io(path, source))?;
+        if !metadata.is_file() {
+            // A pipe, such as the shell's `<(zcat FILE)`.
+            return Ok(stream(Box::new(file), true));
+        }
+        if metadata.len() == 0 {
+            return Ok(Self::Whole(Bytes::Owned(Vec::new())));
         }
         // SAFETY: the map is only read. Another program that cuts the file short while it is read
         // would end this one with a signal, as it would any reader of mapped files.
@@ -58,12 +61,7 @@ impl Bytes {
 /// The whole file in memory, decompressed; `-` is standard input.
 pub(super) fn read_all(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut reader: Box<dyn Read> = match path.as_os_str() == "-" {
-        true => Box::new(std::io::stdin().lock()),
-        false if is_compressed(path) => decompressed(path)?,
-        false => Box::new(File::open(path).map_err(|source| io(path, source))?),
-    };
-    reader.read_to_end(&mut bytes).map_err(|source| io(path, source))?;
+    reader(path)?.read_to_end(&mut bytes).map_err(|source| io(path, source))?;
     Ok(bytes)
 }
 
@@ -75,9 +73,19 @@ pub(super) struct Chunks {
     /// How many bytes of the buffer the last chunk took.
     done: usize,
     ended: bool,
+    /// Whether the stream cannot be opened again.
+    once: bool,
+    /// All chunks so far of such a stream, while they are few.
+    kept: Option<Vec<Vec<u8>>>,
 }
 
 impl Chunks {
+    fn of(path: &Path) -> Self {
+        let reader = Box::new(std::io::empty());
+        let (path, buffer) = (path.to_owned(), Vec::new());
+        Self { path, reader, buffer, done: 0, ended: false, once: false, kept: None }
+    }
+
     /// The next chunk; `cut` says where the last, perhaps unfinished, group starts.
     pub(super) fn next(&mut self, cut: fn(&[u8]) -> usize) -> Result<Option<&[u8]>> {
         self.buffer.drain(..self.done);
@@ -97,22 +105,43 @@ impl Chunks {
             // One group is longer than the chunk.
             wanted *= 2;
         }
-        Ok((self.done > 0).then_some(&self.buffer[..self.done]))
+        let chunk = &self.buffer[..self.done];
+        match &mut self.kept {
+            Some(kept) if kept.iter().map(Vec::len).sum::<usize>() + chunk.len() <= KEPT => {
+                kept.push(chunk.to_vec());
+            }
+            kept => *kept = None,
+        }
+        Ok((self.done > 0).then_some(chunk))
     }
+
+    /// The whole stream from its beginning; `None` when it cannot be had again.
+    pub(super) fn whole(mut self) -> Result<Option<Vec<u8>>> {
+        if !self.once {
+            return read_all(&self.path).map(Some);
+        }
+        let Some(kept) = self.kept else { return Ok(None) };
+        let mut bytes = kept.concat();
+        bytes.extend_from_slice(&self.buffer[self.done..]);
+        self.reader.read_to_end(&mut bytes).map_err(|source| io(&self.path, source))?;
+        Ok(Some(bytes))
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 fn is_compressed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gz" || extension == "zst")
 }
 
-fn decompressed(path: &Path) -> Result<Box<dyn Read>> {
+fn reader(path: &Path) -> Result<Box<dyn Read>> {
+    if is_stdin(path) {
+        return Ok(Box::new(std::io::stdin().lock()));
+    }
     let file = File::open(path).map_err(|source| io(path, source))?;
-    Ok(match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => {
-            Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(1 << 18, file)))
-        }
-        _ => Box::new(zstd::Decoder::new(file).map_err(|source| io(path, source))?),
-    })
+    Ok(decompress(path, file).map_err(|source| io(path, source))?)
 }
 
 fn io(path: &Path, source: std::io::Error) -> Error {

@@ -21,6 +21,12 @@ impl Fault {
         Self { at, kind }
     }
 
+    /// Only what is wrong, for files without lines.
+    #[cfg(feature = "parquet")]
+    pub(super) fn into_kind(self) -> ErrorKind {
+        self.kind
+    }
+
     /// Finds the line. Only this counts lines, so that reading without errors need not.
     pub(super) fn locate(self, path: &Path, bytes: &[u8], before: u64) -> tamis_data::Error {
         let line = before + count_lines(&bytes[..self.at]) + 1;

@@ -16,6 +16,7 @@ impl fmt::Display for Measure {
             }
         };
         let name = match self.family {
+            Family::TrecEval(ref measure) => measure.name(),
             Family::Ndcg(Gain::Linear) => "nDCG",
             Family::Ndcg(Gain::Exponential) => {
                 parameters.push("dcg='exp-log2'".to_owned());

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::{Continuation, Family, Gain, Measure};
 use crate::error::{Error, Result};
+use crate::trec::TrecMeasure;
 
 impl FromStr for Measure {
     type Err = Error;
@@ -136,10 +137,7 @@ impl<'a> Parts<'a> {
             "NumRel" => Family::NumRelevant,
             "NumRelRet" => Family::NumRelevantRetrieved,
             "MSMARCO_RR" => Family::MsMarcoRr,
-            other => {
-                let known = format!("a name among {}", NAMES.join(" "));
-                return Err(error(self.text, &known, other));
-            }
+            other => Family::TrecEval(self.of_trec_eval(other)?),
         };
         let mut measure = Measure::new(family);
         if uses_rel(&measure.family) {
@@ -182,6 +180,26 @@ impl<'a> Parts<'a> {
             ));
         }
         Ok(Family::NearlyErr { continuation, min_rel, max_rel })
+    }
+
+    /// A name that only trec_eval has.
+    fn of_trec_eval(&self, name: &str) -> Result<TrecMeasure> {
+        let mut measures = match TrecMeasure::parse(name) {
+            Some(Ok(measures)) => measures,
+            Some(Err(expected)) => return Err(error(self.text, &expected, name)),
+            None => {
+                let known = format!("a name among {} or of trec_eval", NAMES.join(" "));
+                return Err(error(self.text, &known, name));
+            }
+        };
+        match (measures.pop(), measures.len()) {
+            (Some(measure), 0) => Ok(measure),
+            (last, n) => {
+                let example = last.map_or_else(String::new, |m| format!(" such as `{}`", m.name()));
+                let found = format!("{name}, which is {}", n + 1);
+                Err(error(self.text, &format!("one measure{example}"), &found))
+            }
+        }
     }
 
     fn take(&mut self, key: &str) -> Option<&'a str> {
@@ -274,6 +292,9 @@ fn cutoff_use(family: &Family) -> Cutoff {
 }
 
 pub(super) fn uses_rel(family: &Family) -> bool {
+    if let Family::TrecEval(measure) = family {
+        return measure.uses_rel();
+    }
     !matches!(
         family,
         Family::Ndcg(_)
@@ -341,6 +362,18 @@ mod tests {
             "Compat(p=0.9, normalize=False)",
             "P(judged_only=True)@5",
             "MSMARCO_RR@10",
+            "map",
+            "map(rel=2)",
+            "ndcg_cut_10",
+            "recip_rank",
+            "gm_map",
+            "11pt_avg",
+            "iprec_at_recall_0.10",
+            "set_F_0.5",
+            "utility_1,-1,0,0",
+            "rbp_p=0.8",
+            "Rprec_mult_0.20",
+            "num_nonrel_judged_ret(judged_only=True)",
         ] {
             assert_eq!(name.parse::<Measure>().unwrap().to_string(), name);
         }
@@ -355,6 +388,8 @@ mod tests {
             (" AP ( rel = 2 ) @ 100", "AP(rel=2)@100"),
             ("SetP(relative=True)", "SetRelP"),
             ("nDCG(dcg=\"log2\")@10", "nDCG@10"),
+            ("P.5", "P_5"),
+            ("set_F.0.5", "set_F_0.5"),
         ] {
             assert_eq!(alias.parse::<Measure>().unwrap().to_string(), name);
         }
@@ -376,6 +411,24 @@ mod tests {
         check("RBP(p=2)", "measure `RBP(p=2)`: expected a number from 0 to 1 for `p`, found `2`");
         check("AP(rel=2", "measure `AP(rel=2`: expected `)` after the parameters, found `rel=2`");
         let unknown = "ndgc".parse::<Measure>().unwrap_err().to_string();
+        check(
+            "recall",
+            "measure `recall`: expected one measure such as `recall_1000`, found `recall, which is 9`",
+        );
+        check("map_5", "measure `map_5`: expected no parameters after `map`, found `map_5`");
+        check(
+            "recall_x",
+            "measure `recall_x`: expected parameters that trec_eval's `recall` takes, found `recall_x`",
+        );
+        check(
+            "relstring",
+            "measure `relstring`: expected a measure that is a number made of qrels \
+             (`--trec -m relstring` is not), found `relstring`",
+        );
+        check(
+            "ndcg_cut_10(rel=2)",
+            "measure `ndcg_cut_10(rel=2)`: expected only parameters that `ndcg_cut_10` has, found `rel`",
+        );
         assert!(unknown.starts_with("measure `ndgc`: expected a name among nDCG RR"), "{unknown}");
         assert!(unknown.ends_with("found `ndgc`"), "{unknown}");
     }

@@ -13,15 +13,61 @@ pub fn measures_page() -> String {
         let (parameters, definition, authority) = entry(name);
         out.push_str(&format!("| `{name}` | {parameters} | {definition} | {authority} |\n"));
     }
-    out.push_str("\n## trec_eval's own names\n\n");
+    out.push_str(TREC_EVAL);
+    for (names, definition) in TREC_NAMES {
+        let names: Vec<String> = names.split(' ').map(|name| format!("`{name}`")).collect();
+        out.push_str(&format!("| {} | {definition} |\n", names.join(", ")));
+    }
     out.push_str(
-        "`cargo xtask eval --trec -m NAME` knows these; nicknames stand for the names after the \
-         colon.\n\n```text\n",
+        "\nEvery name that `--trec -m` knows; before a colon stands a nickname.\n\n```text\n",
     );
     out.push_str(&crate::trec::measure_names());
     out.push_str("```\n");
     out
 }
+
+const TREC_EVAL: &str = "
+## trec_eval's own names
+
+`cargo xtask eval -m NAME` knows every measure of `-m all_trec` under its own name, with `_` or `.` before its parameters (`ndcg_cut_10`, `P.5,10`, `set_F_0.5`, `utility_1,-1,0,0`).
+A name without cutoffs stands for all that trec_eval prints (`recall`), a nickname for its members (`official`, `set`, `all_trec`).
+Definitions are those of version 10; `(rel=2)` is trec_eval's `-l 2`, `(judged_only=True)` its `-J`.
+`runid` and `relstring`, which are text, and measures of preferences and judgement groups need `--trec`.
+
+| names | definition |
+|---|---|
+";
+
+/// Measures of `all_trec` that are numbers, and what they are.
+const TREC_NAMES: &[(&str, &str)] = &[
+    ("num_q num_ret num_rel num_rel_ret", "`NumQ`, `NumRet`, `NumRel`, `NumRelRet`; summed"),
+    ("num_nonrel_judged_ret", "retrieved documents judged not relevant; summed"),
+    ("map map_cut_k", "`AP`, `AP@k`"),
+    (
+        "gm_map gm_bpref",
+        "geometric means of `AP` and `Bpref` over queries, values below 0.00001 taken as that",
+    ),
+    ("Rprec bpref recip_rank infAP", "`Rprec`, `Bpref`, `RR`, `infAP`"),
+    ("iprec_at_recall_x", "`IPrec@x`, but x R is rounded to the nearest"),
+    ("11pt_avg", "mean of `iprec_at_recall` at 0, 0.1, ... 1"),
+    ("P_k recall_k success_k", "`P@k`, `R@k`, `Success@k`"),
+    ("relative_P_k", "relevant in the first k / min(k, R)"),
+    ("Rprec_mult_x", "precision at x R documents"),
+    ("ndcg ndcg_cut_k", "`nDCG`, `nDCG@k`; `ndcg_1=3,2=9` sets gains of grades"),
+    ("ndcg_rel", "nDCG averaged over the ranks of documents with a gain"),
+    ("Rndcg", "nDCG averaged over the ranks where the ideal gain falls"),
+    ("G", "gains / log2(2 + cost of the ideal up to there - gains so far), / sum of all gains"),
+    ("binG", "mean over relevant documents of 1 / log2(2 + not relevant ones above)"),
+    (
+        "rbp",
+        "(1 - p) sum of p^(i-1) gain, p = 0.9 (`rbp_p=0.8`); gains are scaled to [0, 1] where they are not in it",
+    ),
+    ("rbp_resid", "how much of `rbp` hangs on documents without judgement"),
+    ("unj_k", "documents without judgement in the first k / k"),
+    ("utility", "a found + b false + c missed + d rest, of documents; 1, -1, 0, 0 unless given"),
+    ("set_P set_recall set_relative_P set_map", "`SetP`, `SetR`, `SetRelP`, `SetAP`"),
+    ("set_F", "`SetF`; `set_F_x` sets the weight"),
+];
 
 const INTRODUCTION: &str = "\
 <!-- Made from crates/eval/src/measure/page.rs: UPDATE_DOCS=1 cargo nextest run -p tamis-eval page. Do not edit. -->
@@ -159,6 +205,16 @@ mod tests {
     #[test]
     fn page_is_complete_and_current() {
         assert!(NAMES.iter().all(|name| !entry(name).1.is_empty()));
+        let described: Vec<&str> =
+            TREC_NAMES.iter().flat_map(|(names, _)| names.split(' ')).collect();
+        for measure in super::super::Measure::parse_all("all_trec").unwrap() {
+            let name = measure.to_string();
+            let known = |described: &&str| match described.strip_suffix(['k', 'x']) {
+                Some(stem) if stem.ends_with('_') => name.starts_with(stem),
+                _ => name == *described,
+            };
+            assert!(described.iter().any(known), "{name} is not described");
+        }
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/measures.md");
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, measures_page()).unwrap();

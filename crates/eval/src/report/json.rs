@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::compare::Comparison;
-use crate::evaluate::{Evaluation, MissingQueries};
+use crate::evaluate::Evaluation;
 
 /// Everything: summaries, values per query, missing queries, and what the comparisons found.
 #[must_use]
@@ -33,11 +33,7 @@ fn system(evaluation: &Evaluation) -> Value {
     json!({
         "name": evaluation.tag(),
         "n_queries": evaluation.queries().len(),
-        "missing": match absence.missing {
-            MissingQueries::Zero => "zero",
-            MissingQueries::Skip => "skip",
-            MissingQueries::Error => "error",
-        },
+        "missing": absence.missing.as_str(),
         "missing_queries": absence.absent.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
         "unjudged_queries": absence.unjudged.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
         "summary": summary,

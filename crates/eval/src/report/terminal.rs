@@ -9,11 +9,12 @@ use crate::evaluate::Evaluation;
 ///
 /// A comparison, where there is one for a row, adds the difference to the baseline and its p-value
 /// (randomisation test), with `*` below .05 and `**` below .01. `comparisons[i]` belongs to
-/// `evaluations[i + 1]`.
+/// `evaluations[i + 1]`. The head says how many queries there are, and what was done about those that
+/// a run lacks.
 #[must_use]
 pub fn table(evaluations: &[&Evaluation], comparisons: &[Comparison]) -> String {
     let Some(first) = evaluations.first() else { return String::new() };
-    let mut rows = vec![vec![String::new()]];
+    let mut rows = vec![vec![cohort(evaluations)]];
     rows[0].extend(first.measures().iter().map(ToString::to_string));
     for (index, evaluation) in evaluations.iter().enumerate() {
         let mut row = vec![evaluation.tag().to_owned()];
@@ -36,6 +37,17 @@ pub fn table(evaluations: &[&Evaluation], comparisons: &[Comparison]) -> String 
         rows.push(row);
     }
     align(&rows)
+}
+
+/// Queries and what was done about missing ones, which may leave each system its own number.
+fn cohort(evaluations: &[&Evaluation]) -> String {
+    let first = evaluations[0];
+    let missing = format!("missing: {}", first.absence().missing.as_str());
+    let n = first.queries().len();
+    match evaluations.iter().all(|evaluation| evaluation.queries().len() == n) {
+        true => format!("{n} {}, {missing}", if n == 1 { "query" } else { "queries" }),
+        false => missing,
+    }
 }
 
 /// `**` below .01, `*` below .05.
@@ -102,6 +114,24 @@ mod tests {
         let rows: Vec<Vec<String>> =
             rows.iter().map(|row| row.iter().map(ToString::to_string).collect()).collect();
         assert_eq!(align(&rows), "        AP\nbm25   0.1\na     0.25\n");
+    }
+
+    #[test]
+    fn the_head_tells_what_was_done_about_missing_queries() {
+        use crate::evaluate::{Absence, MissingQueries};
+        let evaluation = |missing, queries: &[&str]| {
+            let queries: Vec<_> = queries.iter().map(|query| query.parse().unwrap()).collect();
+            let rows = vec![vec![0.5]; queries.len()];
+            let absence = Absence { missing, absent: Vec::new(), unjudged: Vec::new() };
+            Evaluation::new("a", &["AP".parse().unwrap()], queries, &rows, absence)
+        };
+        let (one, two) = (
+            evaluation(MissingQueries::Zero, &["q1", "q2"]),
+            evaluation(MissingQueries::Skip, &["q1"]),
+        );
+        let expected = "2 queries, missing: zero      AP\na                         0.5000\n";
+        assert_eq!(table(&[&one], &[]), expected);
+        assert_eq!(cohort(&[&two, &one]), "missing: skip");
     }
 
     #[test]

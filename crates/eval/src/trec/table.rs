@@ -81,7 +81,7 @@ enum Defaults {
 }
 
 /// A measure that was asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Instance {
     pub(crate) kind: Kind,
     pub(crate) print: Print,
@@ -187,6 +187,27 @@ const NICKNAMES: &[(&str, &str)] = &[
     ("qrels_jg", "runid num_q map_avgjg P_avgjg Rprec_mult_avgjg"),
 ];
 
+/// The members of a nickname.
+pub(crate) fn members(nickname: &str) -> Option<impl Iterator<Item = &'static str>> {
+    let found = NICKNAMES.iter().find(|(name, _)| *name == nickname);
+    found.map(|(_, members)| members.split_whitespace())
+}
+
+/// The longest name that a text begins with, followed by nothing or by `_` or `.` and parameters.
+pub(crate) fn split_name(text: &str) -> Option<(&'static str, Option<&str>)> {
+    let splits = TABLE.iter().filter_map(|&(name, ..)| match text.strip_prefix(name)? {
+        "" => Some((name, None)),
+        rest => rest.strip_prefix(['_', '.']).map(|parameters| (name, Some(parameters))),
+    });
+    splits.max_by_key(|(name, _)| name.len())
+}
+
+/// A measure by name, with its parameters or the usual ones.
+pub(crate) fn find(name: &str, parameters: Option<&str>) -> Option<Result<Instance, String>> {
+    let entry = TABLE.iter().find(|(other, ..)| *other == name);
+    entry.map(|&(name, kind, print, defaults)| instance(name, kind, print, defaults, parameters))
+}
+
 pub(crate) fn is_known(name: &str) -> bool {
     TABLE.iter().any(|entry| entry.0 == name) || NICKNAMES.iter().any(|entry| entry.0 == name)
 }
@@ -212,8 +233,8 @@ pub(crate) fn instances(options: &Options) -> Result<Vec<Instance>, Exit> {
         false => options.measures.iter().map(|(name, _)| name.as_str()).collect(),
     };
     for name in asked {
-        match NICKNAMES.iter().find(|(nickname, _)| *nickname == name) {
-            Some((_, members)) => marked.extend(members.split_whitespace()),
+        match members(name) {
+            Some(members) => members.for_each(|member| marked.push(member)),
             None => marked.push(name),
         }
     }
@@ -299,6 +320,20 @@ fn instance(
 }
 
 impl Instance {
+    /// One measure for each of its values.
+    pub(crate) fn singles(self) -> Vec<Self> {
+        let names = self.names.iter().enumerate();
+        let single = |(at, name): (usize, &String)| {
+            let mut single = Self { names: vec![name.clone()], ..self.clone() };
+            if self.names.len() > 1 {
+                single.cutoffs = self.cutoffs.get(at).copied().into_iter().collect();
+                single.numbers = self.numbers.get(at).copied().into_iter().collect();
+            }
+            single
+        };
+        names.map(single).collect()
+    }
+
     /// Sets to 0 what the made-up document of a missing topic brings with it. Goes by whole names,
     /// as version 10 does, so that parameters keep `utility` from being cleared.
     pub(crate) fn clear_bogus(&self, values: &mut [f64]) {

@@ -58,8 +58,15 @@ impl Topic {
         match (self, instance.kind) {
             (_, Kind::RunId | Kind::NumQ) => Some(vec![1.0]),
             (Self::Preferences(preferences), kind) => preferences.value(kind).map(|v| vec![v]),
-            (Self::Groups(groups), _) => averaged(options, instance, groups),
-            (Self::Qrels(ranking), _) => of_ranking(options, instance, ranking),
+            (Self::Groups(groups), _) => averaged(options.level, instance, groups),
+            (Self::Qrels(ranking), _) => {
+                let setting = Setting {
+                    level: options.level,
+                    n_documents: options.n_documents,
+                    compat: options.compat,
+                };
+                of_ranking(setting, instance, ranking)
+            }
         }
     }
 
@@ -92,8 +99,7 @@ fn ranking(options: &Options, judged: &[Judgement], top: &[(String, f64)]) -> Ra
     Ranking::new(grades, judged.iter().map(grade).collect())
 }
 
-fn averaged(options: &Options, instance: &Instance, groups: &[Ranking]) -> Option<Vec<f64>> {
-    let level = options.level;
+fn averaged(level: i32, instance: &Instance, groups: &[Ranking]) -> Option<Vec<f64>> {
     let mut totals = vec![0.0; instance.names.len()];
     for ranking in groups {
         let values = match instance.kind {
@@ -112,8 +118,21 @@ fn averaged(options: &Options, instance: &Instance, groups: &[Ranking]) -> Optio
     Some(totals.into_iter().map(|total| total / groups.len() as f64).collect())
 }
 
-fn of_ranking(options: &Options, instance: &Instance, ranking: &Ranking) -> Option<Vec<f64>> {
-    let level = options.level;
+/// What a measure's value depends on besides its own parameters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) level: i32,
+    pub(crate) n_documents: i64,
+    pub(crate) compat: Compat,
+}
+
+/// The values of a measure of single topics; `None` when it needs judgements of another format.
+pub(crate) fn of_ranking(
+    setting: Setting,
+    instance: &Instance,
+    ranking: &Ranking,
+) -> Option<Vec<f64>> {
+    let Setting { level, compat, .. } = setting;
     let at = |f: &dyn Fn(usize) -> f64| instance.cutoffs.iter().map(|&k| f(k)).collect();
     let gains = || Gains::new(ranking, &instance.gains());
     let found = ranking.n_relevant_retrieved(level, None);
@@ -132,9 +151,9 @@ fn of_ranking(options: &Options, instance: &Instance, ranking: &Ranking) -> Opti
         Kind::GmBpref => geometric(measure::bpref(ranking, level)),
         Kind::RecipRank => measure::reciprocal_rank(ranking, level, None),
         Kind::InfAp => measure::inferred_average_precision(ranking, level),
-        Kind::Utility => utility(options, instance, ranking)?,
+        Kind::Utility => utility(setting, instance, ranking)?,
         Kind::ElevenPoint => {
-            let points = interpolated(ranking, level, &instance.numbers, options.compat);
+            let points = interpolated(ranking, level, &instance.numbers, compat);
             points.iter().fold(0.0, |sum, p| sum + p) / points.len() as f64
         }
         Kind::BinG => gain::binary_g(ranking, level),
@@ -161,7 +180,7 @@ fn of_ranking(options: &Options, instance: &Instance, ranking: &Ranking) -> Opti
         Kind::RbpResid => gain::rbp_residual(ranking),
         Kind::Relstring => 0.0,
         Kind::Iprec => {
-            return Some(interpolated(ranking, level, &instance.numbers, options.compat));
+            return Some(interpolated(ranking, level, &instance.numbers, compat));
         }
         Kind::RprecMult => return Some(multiples(ranking, level, &instance.numbers)),
         Kind::P => return Some(at(&|k| measure::precision(ranking, level, k))),
@@ -188,12 +207,12 @@ fn geometric(value: f64) -> f64 {
     value.max(MIN_GEO_MEAN).ln()
 }
 
-fn utility(options: &Options, instance: &Instance, ranking: &Ranking) -> Option<f64> {
+fn utility(setting: Setting, instance: &Instance, ranking: &Ranking) -> Option<f64> {
     let &[a, b, c, d] = &instance.numbers[..] else { return None };
-    let found = ranking.n_relevant_retrieved(options.level, None) as f64;
+    let found = ranking.n_relevant_retrieved(setting.level, None) as f64;
     let (retrieved, relevant) =
-        (ranking.n_retrieved() as f64, ranking.n_relevant(options.level) as f64);
-    let rest = options.n_documents as f64 + found - retrieved - relevant;
+        (ranking.n_retrieved() as f64, ranking.n_relevant(setting.level) as f64);
+    let rest = setting.n_documents as f64 + found - retrieved - relevant;
     Some(a * found + b * (retrieved - found) + c * (relevant - found) + d * rest)
 }
 

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod conformance;
 mod files;
 mod fusion;
 mod malformed;
 mod properties;
+mod streams;
 mod trec_eval;
 mod with_data;
 mod with_fixtures;

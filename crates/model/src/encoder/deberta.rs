@@ -275,6 +275,11 @@ impl Deberta {
         last.finish(first(context), first(x), seeds)
     }
 
+    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        let layers = self.layers.iter_mut().flat_map(DebertaLayer::linears_mut);
+        self.projection.iter_mut().chain(layers).collect()
+    }
+
     fn step(
         &self,
         index: usize,

@@ -150,6 +150,11 @@ impl PostNorm {
         last.finish(first(context), first(x), seeds)
     }
 
+    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        let layers = self.layers.iter_mut().flat_map(PostNormLayer::linears_mut);
+        self.projection.iter_mut().chain(layers).collect()
+    }
+
     fn pass(
         &self,
         steps: &[usize],

@@ -159,6 +159,10 @@ impl PreNorm {
         self.final_norm.forward(last.finish(first(context), first(x), seeds))
     }
 
+    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.layers.iter_mut().flat_map(PreNormLayer::linears_mut).collect()
+    }
+
     fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let embedded = self.word_embeddings.forward(input.ids.clone());
         tamis_ops::dropout(self.embedding_norm.forward(embedded), seeds.next(self.dropout))
@@ -175,6 +179,10 @@ impl PreNorm {
 }
 
 impl PreNormLayer {
+    fn linears_mut(&mut self) -> [&mut Linear; 4] {
+        [&mut self.qkv, &mut self.attention_output, &mut self.intermediate, &mut self.output]
+    }
+
     fn forward(&self, x: Tensor<2>, pass: &Pass<'_>, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let context = self.context(x.clone(), pass, seeds);
         self.finish(context, x, seeds)

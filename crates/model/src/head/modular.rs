@@ -48,6 +48,10 @@ impl ModularHead {
         self.pooling
     }
 
+    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.steps.iter_mut().filter_map(|step| step.linear.as_mut()).collect()
+    }
+
     /// # Shapes
     /// - `pooled`: `[rows, hidden]`
     /// - result: `[rows, labels]`

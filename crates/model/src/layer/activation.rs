@@ -43,4 +43,15 @@ impl Activation {
             Self::Tanh => x.tanh(),
         }
     }
+
+    /// The same function as the end of a packed linear map.
+    pub(super) fn fused(self) -> tamis_ops::Activation {
+        match self {
+            Self::Gelu => tamis_ops::Activation::Gelu,
+            Self::GeluTanh => tamis_ops::Activation::GeluTanh,
+            Self::Relu => tamis_ops::Activation::Relu,
+            Self::Silu => tamis_ops::Activation::Silu,
+            Self::Tanh => tamis_ops::Activation::Tanh,
+        }
+    }
 }

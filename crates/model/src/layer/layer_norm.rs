@@ -4,6 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use tamis_ops::{Dropout, LayerNormParams};
 
+use super::Linear;
+
 /// Layer normalisation over the last dimension.
 #[derive(Module, Debug)]
 pub struct LayerNorm {
@@ -45,6 +47,26 @@ impl LayerNorm {
     #[must_use]
     pub fn forward_sum(&self, x: Tensor<2>, residual: Tensor<2>, dropout: Dropout) -> Tensor<2> {
         tamis_ops::add_layer_norm(x, residual, dropout, self.params())
+    }
+
+    /// Normalises `residual + dropout(linear(x))`: the end of a block.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, in]`
+    /// - `residual` and the result: `[rows, width]`
+    #[must_use]
+    pub fn forward_block(
+        &self,
+        linear: &Linear,
+        x: Tensor<2>,
+        residual: Tensor<2>,
+        dropout: Dropout,
+    ) -> Tensor<2> {
+        let sum = if dropout.is_none() { linear.forward_add(&x, &residual) } else { None };
+        match sum {
+            Some(sum) => self.forward(sum),
+            None => self.forward_sum(linear.forward(x), residual, dropout),
+        }
     }
 
     fn params(&self) -> LayerNormParams {

@@ -2,12 +2,18 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use tamis_ops::{PackedLinear, Precision};
+
+use super::Activation;
 
 /// An affine map. On disk its weight is `[out, in]`, in memory `[in, out]`.
 #[derive(Module, Debug)]
 pub struct Linear {
     weight: Param<Tensor<2>>,
     bias: Option<Param<Tensor<1>>>,
+    /// The same map in the order of the CPU's kernels; then `weight` is empty.
+    #[module(skip)]
+    packed: Option<PackedLinear>,
 }
 
 impl Linear {
@@ -17,6 +23,7 @@ impl Linear {
         Self {
             weight: Param::from_tensor(Tensor::zeros([n_in, n_out], device)),
             bias: Some(Param::from_tensor(Tensor::zeros([n_out], device))),
+            packed: None,
         }
     }
 
@@ -32,11 +39,45 @@ impl Linear {
     /// - result: `[rows, out]`
     #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let weight = self.weight.val();
-        let bias = match &self.bias {
+        match &self.packed {
+            Some(packed) => packed.forward(x, tamis_ops::Activation::Identity),
+            None => tamis_ops::linear(x, self.weight.val(), self.bias()),
+        }
+    }
+
+    /// The map and a function of every element after it.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, in]`
+    /// - result: `[rows, out]`
+    #[must_use]
+    pub fn forward_activated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
+        match &self.packed {
+            Some(packed) => packed.forward(x, activation.fused()),
+            None => activation.forward(self.forward(x)),
+        }
+    }
+
+    /// The map and the sum with another tensor, where that is one step; otherwise nothing.
+    pub(super) fn forward_add(&self, x: &Tensor<2>, other: &Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.packed.as_ref()?.forward_add(x.clone(), other.clone()))
+    }
+
+    /// Packs the map for inference where the device has kernels for it, and lets the weight go.
+    pub fn pack(&mut self, precision: Precision) {
+        let (weight, bias) = (self.weight.val(), self.bias());
+        let device = weight.device();
+        self.packed = PackedLinear::new(weight, bias, precision);
+        if self.packed.is_some() {
+            self.weight = Param::from_tensor(Tensor::zeros([0, 0], &device));
+        }
+    }
+
+    /// The bias, or zeros.
+    fn bias(&self) -> Tensor<1> {
+        match &self.bias {
             Some(bias) => bias.val(),
-            None => Tensor::zeros([weight.dims()[1]], &weight.device()),
-        };
-        tamis_ops::linear(x, weight, bias)
+            None => Tensor::zeros([self.weight.dims()[1]], &self.weight.device()),
+        }
     }
 }

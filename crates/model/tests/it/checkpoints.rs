@@ -84,22 +84,6 @@ fn saving_again_changes_no_byte_and_no_score() {
 }
 
 #[test]
-fn scores_do_not_depend_on_who_shares_the_batch() {
-    let directory = tempfile::tempdir().unwrap();
-    let place = directory.path().join("checkpoint");
-    tiny_checkpoint(&place);
-    let reranker = Reranker::open(&place, &Device::flex()).unwrap();
-    let documents = ["fever cold", "sun", "rain rain rain rain rain", "delta"];
-    let group = TextGroup { query: "alpha", documents: documents.to_vec() };
-    let together = reranker.score(&[group]).unwrap().0.concat();
-    for (document, expected) in documents.iter().zip(together) {
-        let alone = TextGroup { query: "alpha", documents: vec![document] };
-        let score = reranker.score(&[alone]).unwrap().0[0][0];
-        assert!((score - expected).abs() < 1e-6);
-    }
-}
-
-#[test]
 fn half_precision_on_disk_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("checkpoint");

@@ -6,6 +6,7 @@ mod checkpoints;
 #[cfg(feature = "hub")]
 mod hub;
 mod parity;
+mod scoring;
 mod variants;
 
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde_json::Value;
 use tamis_data::{Batch, Truncation};
-use tamis_model::{Activation, CrossEncoder, DropoutSeeds, Input, Settings, checkpoint};
+use tamis_model::{Activation, CrossEncoder, DropoutSeeds, Input, Precision, Settings, checkpoint};
 
 /// `testdata/variants.json`, which `testdata/variants.py` makes with transformers.
 #[derive(Deserialize)]
@@ -158,6 +158,47 @@ fn logits_are_those_of_transformers() {
     let batch = all.batch();
     for variant in &all.variants {
         variant.assert_logits(&variant.load().model, &batch, 2e-5);
+    }
+}
+
+/// Counts the values that linear maps still hold.
+#[derive(Default)]
+struct LinearWeights {
+    owners: Vec<String>,
+    left: usize,
+}
+
+impl ModuleVisitor for LinearWeights {
+    fn enter_module(&mut self, _name: &str, container_type: &str) {
+        self.owners.push(container_type.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.owners.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if D == 2 && self.owners.last().is_some_and(|owner| owner == "Struct:Linear") {
+            self.left += param.val().shape().num_elements();
+        }
+    }
+}
+
+#[test]
+fn packing_takes_every_linear_map_and_changes_no_logit() {
+    let all = Variants::read();
+    let batch = all.batch();
+    for variant in &all.variants {
+        let count = |model: &CrossEncoder| {
+            let mut weights = LinearWeights::default();
+            model.visit(&mut weights);
+            weights.left
+        };
+        let model = variant.load().model;
+        assert!(count(&model) > 0, "{}", variant.name);
+        let packed = model.packed(Precision::F32);
+        assert_eq!(count(&packed), 0, "{}: a linear map was not packed", variant.name);
+        variant.assert_logits(&packed, &batch, 2e-5);
     }
 }
 

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::dropout::Mask;
 use super::matrix::{Matrix, Output, multiply};
 use super::scalar::{exp, sum};
+use super::tile::{self, COLUMNS, Kernels, LANES, Panel, RowsOf, Tile, kernels};
 use crate::{Dropout, Rows};
 
 /// Queries, keys and values of one head of one row.
@@ -14,6 +15,12 @@ struct Head<'a> {
     query: Matrix<'a>,
     key: Matrix<'a>,
     value: Matrix<'a>,
+    /// Tokens of the row.
+    n: usize,
+    /// Columns of each of the three.
+    width: usize,
+    /// Elements from one token to the next.
+    stride: usize,
     /// Where this head's probabilities start in the count of all, for dropout.
     first_position: u32,
     scale: f32,
@@ -29,29 +36,125 @@ pub(crate) fn forward(
 ) -> Vec<f32> {
     let mask = (!dropout.is_none()).then(|| Mask::new(dropout));
     let mut context = vec![0.0; rows.n_tokens() * hidden];
-    rows.split_mut(&mut context, hidden).into_par_iter().enumerate().for_each_init(
-        Vec::new,
-        |probabilities: &mut Vec<f32>, (row_idx, out)| {
-            let width = hidden / n_heads;
+    // Few rows are cut into parts so that every thread has work; keys are then packed for each part.
+    let n_parts = rayon::current_num_threads().div_ceil(rows.len().max(1));
+    let tasks: Vec<(usize, usize, &mut [f32])> = rows
+        .split_mut(&mut context, hidden)
+        .into_iter()
+        .enumerate()
+        .flat_map(|(row_idx, out)| {
+            let n = out.len() / hidden;
+            let part = n.div_ceil(n_parts).next_multiple_of(tile::ROWS).max(tile::ROWS);
+            let parts = out.chunks_mut(part * hidden).enumerate();
+            parts.map(move |(i, out)| (row_idx, i * part, out)).collect::<Vec<_>>()
+        })
+        .collect();
+    tasks.into_par_iter().for_each_init(
+        || Attended::new(kernels()),
+        |attended, (row_idx, first_query, out)| {
             let row = rows.row(qkv, 3 * hidden, row_idx);
-            let n = row.len() / (3 * hidden);
-            if n == 0 {
-                return;
-            }
-            probabilities.resize(n * n, 0.0);
             for head_idx in 0..n_heads {
                 let head = head(row, rows, row_idx, (hidden, n_heads), head_idx);
-                softmax_of_scores(&head, n, probabilities);
-                if let Some(mask) = mask {
-                    drop_in_place(probabilities, mask, head.first_position);
-                }
-                let p = Matrix::new(probabilities, n, n, n);
-                let out = (&mut out[head_idx * width..], hidden);
-                multiply(out, Output::Overwrite, 1.0, p, head.value, Parallelism::None);
+                attended.pack(&head);
+                let out = &mut out[head_idx * head.width..];
+                attended.write(&head, first_query, mask, out, hidden);
             }
         },
     );
     context
+}
+
+/// One head of one row: its keys and values packed for the kernels, and room for six queries.
+struct Attended {
+    kernels: &'static Kernels,
+    /// Scaled keys as columns: `[width, keys]`.
+    keys: Vec<f32>,
+    /// `[keys, width]`, filled up to whole vectors.
+    values: Vec<f32>,
+    /// `[queries, keys]`, keys filled up to whole vectors.
+    probabilities: Vec<f32>,
+    sums: Tile<f32>,
+}
+
+impl Attended {
+    fn new(kernels: &'static Kernels) -> Self {
+        let sums = Tile([[0.0; COLUMNS]; tile::ROWS]);
+        Self { kernels, keys: Vec::new(), values: Vec::new(), probabilities: Vec::new(), sums }
+    }
+
+    fn pack(&mut self, head: &Head<'_>) {
+        let (n, width) = (head.n, head.width);
+        let n_padded = n.next_multiple_of(LANES);
+        self.probabilities.resize(tile::ROWS * n_padded, 0.0);
+        self.keys.clear();
+        self.keys.resize(n_padded * width, 0.0);
+        for key in 0..n {
+            let first = key / COLUMNS * COLUMNS;
+            let stride = (n - first).min(COLUMNS).next_multiple_of(LANES);
+            let panel = &mut self.keys[first * width..];
+            for (place, &value) in head.key.row(key).iter().enumerate() {
+                panel[place * stride + key - first] = value * head.scale;
+            }
+        }
+        self.values.clear();
+        for first in (0..width).step_by(COLUMNS) {
+            let n_columns = (width - first).min(COLUMNS);
+            let padding = n_columns.next_multiple_of(LANES) - n_columns;
+            for key in 0..n {
+                self.values.extend_from_slice(&head.value.row(key)[first..first + n_columns]);
+                self.values.extend(std::iter::repeat_n(0.0, padding));
+            }
+        }
+    }
+
+    /// Writes the context of the queries from `first_query` on: as many as `out` has rows.
+    fn write(
+        &mut self,
+        head: &Head<'_>,
+        first_query: usize,
+        mask: Option<Mask>,
+        out: &mut [f32],
+        stride: usize,
+    ) {
+        let (n, width) = (head.n, head.width);
+        let n_padded = n.next_multiple_of(LANES);
+        for (tile_idx, out) in out.chunks_mut(tile::ROWS * stride).enumerate() {
+            let first_query = first_query + tile_idx * tile::ROWS;
+            let n_queries = out.len().div_ceil(stride);
+            let queries =
+                RowsOf::new(head.query.rows_from(first_query), n_queries, width, head.stride);
+            for first_key in (0..n).step_by(COLUMNS) {
+                let columns = (n - first_key).min(COLUMNS).next_multiple_of(LANES);
+                let keys = &self.keys[first_key * width..][..columns * width];
+                (self.kernels.f32)(queries, Panel::new(keys, columns), &mut self.sums);
+                for (query, sums) in self.sums.0[..n_queries].iter().enumerate() {
+                    let place = query * n_padded + first_key;
+                    self.probabilities[place..place + columns].copy_from_slice(&sums[..columns]);
+                }
+            }
+            for query in 0..n_queries {
+                let probabilities = &mut self.probabilities[query * n_padded..][..n];
+                softmax_row(probabilities);
+                if let Some(mask) = mask {
+                    let position =
+                        head.first_position.wrapping_add(((first_query + query) * n) as u32);
+                    drop_in_place(probabilities, mask, position);
+                }
+            }
+            let probabilities = RowsOf::new(&self.probabilities, n_queries, n, n_padded);
+            let mut values = &self.values[..];
+            for first_column in (0..width).step_by(COLUMNS) {
+                let n_columns = (width - first_column).min(COLUMNS);
+                let columns = n_columns.next_multiple_of(LANES);
+                let (panel, rest) = values.split_at(n * columns);
+                values = rest;
+                (self.kernels.f32)(probabilities, Panel::new(panel, columns), &mut self.sums);
+                for (out, sums) in out.chunks_mut(stride).zip(&self.sums.0) {
+                    out[first_column..first_column + n_columns].copy_from_slice(&sums[..n_columns]);
+                }
+            }
+        }
+    }
 }
 
 /// The gradient of `qkv` given that of the context. Probabilities are computed again.
@@ -131,6 +234,9 @@ fn head<'a>(
         query: part(0),
         key: part(1),
         value: part(2),
+        n,
+        width,
+        stride,
         first_position: (before + head_idx * n * n) as u32,
         scale: 1.0 / (width as f32).sqrt(),
     }

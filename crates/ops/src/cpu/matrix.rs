@@ -18,6 +18,17 @@ impl<'a> Matrix<'a> {
         Self { values, n_rows, n_columns, row_stride: stride, column_stride: 1 }
     }
 
+    /// The values of one row, for a matrix that is not transposed.
+    pub(super) fn row(&self, row: usize) -> &'a [f32] {
+        &self.rows_from(row)[..self.n_columns]
+    }
+
+    /// The values from one row on, for a matrix that is not transposed.
+    pub(super) fn rows_from(&self, row: usize) -> &'a [f32] {
+        assert_eq!(self.column_stride, 1, "rows are contiguous");
+        &self.values[row * self.row_stride..]
+    }
+
     pub(super) fn transposed(self) -> Self {
         Self {
             values: self.values,

@@ -5,7 +5,9 @@ use plotters::coord::Shift;
 use plotters::coord::cartesian::Cartesian2d;
 use plotters::coord::types::RangedCoordf64;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
-use plotters::element::{Circle, Cross, PathElement, Rectangle, Text, TriangleMarker};
+use plotters::element::{
+    Circle, Cross, EmptyElement, PathElement, Polygon, Rectangle, Text, TriangleMarker,
+};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, IntoFont, RGBColor, ShapeStyle, TextStyle};
 use plotters_svg::SVGBackend;
@@ -23,6 +25,7 @@ const INK: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(1, 1, 2);
 const UP: RGBColor = RGBColor(1, 1, 3);
 const DOWN: RGBColor = RGBColor(1, 1, 4);
+const PANEL: RGBColor = RGBColor(1, 1, 5);
 
 /// How many systems have a colour and a marker of their own.
 pub(super) const N_STYLES: usize = 6;
@@ -63,11 +66,11 @@ pub(super) fn bars(groups: &[(String, Vec<Bar>)], count: bool) -> String {
             for (index, bar) in bars.iter().enumerate() {
                 let left = at as f64 + 0.1 + index as f64 * width;
                 let right = left + width * 0.9;
-                let shape = Rectangle::new(
-                    [(left, 0.0), (right, bar.value)],
-                    series(index).mix(0.7).filled(),
-                );
-                chart.draw_series([shape]).expect(DRAWN);
+                // Light enough for the interval to stand out, and no grid behind it.
+                for style in [PANEL.filled(), series(index).mix(0.75).filled()] {
+                    let corners = [(left, 0.0), (right, bar.value)];
+                    chart.draw_series([Rectangle::new(corners, style)]).expect(DRAWN);
+                }
                 if let Some((low, high)) = bar.interval {
                     let middle = (left + right) / 2.0;
                     let cap = width * 0.2;
@@ -123,10 +126,10 @@ pub(super) fn curves(labels: &[String], systems: &[Vec<f64>], axis: &str) -> Str
     })
 }
 
-/// One bar per query, sorted: gains point up, losses down.
-pub(super) fn differences(sorted: &[f64]) -> String {
-    let high = sorted.iter().copied().fold(0.0, f64::max).max(0.05) * 1.08;
-    let low = sorted.iter().copied().fold(0.0, f64::min).min(-0.05) * 1.08;
+/// One bar per query, sorted: gains point up, losses down. `range` holds the lowest and the highest
+/// value that the axis shows.
+pub(super) fn differences(sorted: &[f64], range: (f64, f64)) -> String {
+    let (low, high) = (range.0 * 1.08, range.1 * 1.08);
     draw(SIZE, |area| {
         let mut chart = plane(area, (0.0, sorted.len() as f64), (low, high), 12);
         chart
@@ -168,12 +171,21 @@ pub(super) fn swatch(index: usize) -> String {
     })
 }
 
+/// A shape of its own for each style, since colours alone do not reach everyone.
 fn marker(chart: &mut Chart<'_, '_>, index: usize, point: (f64, f64)) {
-    let filled: ShapeStyle = series(index).filled();
-    let drawn = match index % 3 {
+    let (color, at) = (series(index), EmptyElement::at(point));
+    let filled: ShapeStyle = color.filled();
+    let diamond = || Polygon::new(vec![(0, -6), (6, 0), (0, 6), (-6, 0)], filled);
+    let drawn = match index % N_STYLES {
         0 => chart.draw_series([Circle::new(point, 4, filled)]).map(|_| ()),
         1 => chart.draw_series([TriangleMarker::new(point, 6, filled)]).map(|_| ()),
-        _ => chart.draw_series([Cross::new(point, 4, series(index).stroke_width(2))]).map(|_| ()),
+        2 => chart.draw_series([Cross::new(point, 4, color.stroke_width(2))]).map(|_| ()),
+        3 => {
+            let square = Rectangle::new([(-4, -4), (4, 4)], filled);
+            chart.draw_series([at + square]).map(|_| ())
+        }
+        4 => chart.draw_series([at + diamond()]).map(|_| ()),
+        _ => chart.draw_series([Circle::new(point, 5, color.stroke_width(2))]).map(|_| ()),
     };
     drawn.expect(DRAWN);
 }
@@ -195,7 +207,7 @@ fn under(chart: &Chart<'_, '_>, area: &Area<'_>, x: f64, label: &str) {
     let cut = label.find(['(', '@']).filter(|_| label.len() > 8).unwrap_or(label.len());
     let (first, second) = label.split_at(cut);
     for (line, part) in [first, second].into_iter().enumerate() {
-        let place = (pixel, bottom + 6 + 16 * line as i32);
+        let place = (pixel, bottom + 6 + 18 * line as i32);
         area.draw(&Text::new(part.to_owned(), place, style.clone())).expect(DRAWN);
     }
 }
@@ -220,7 +232,8 @@ fn themed(svg: &str, (width, height): (u32, u32)) -> String {
         .replace("#010101", "var(--ink)")
         .replace("#010102", "var(--grid)")
         .replace("#010103", "var(--up)")
-        .replace("#010104", "var(--down)");
+        .replace("#010104", "var(--down)")
+        .replace("#010105", "var(--panel)");
     for index in 0..N_STYLES {
         svg = svg.replace(&format!("#01020{index}"), &format!("var(--s{index})"));
     }

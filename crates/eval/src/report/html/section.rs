@@ -4,6 +4,9 @@ use super::{CUTOFFS, Page, chart, escape};
 use crate::evaluate::MissingQueries;
 use crate::report::terminal::{mean, p_value, stars};
 
+/// What a table lies in that may be wider than the screen; the keyboard can scroll it.
+const SCROLL: &str = "<div class=\"scroll\" tabindex=\"0\">";
+
 /// Heading, what was measured on what, and the legend.
 pub(super) fn header(page: &Page<'_>) -> String {
     let base = &page.systems[0].evaluation;
@@ -44,8 +47,7 @@ fn legend(page: &Page<'_>) -> String {
 /// The table of means, and bars with confidence intervals.
 pub(super) fn summary(page: &Page<'_>) -> String {
     let measures = &page.config.measures;
-    let mut out =
-        String::from("<h2>Means</h2>\n<div class=\"scroll\"><table>\n<tr><th>system</th>");
+    let mut out = format!("<h2>Means</h2>\n{SCROLL}<table>\n<tr><th>system</th>");
     for measure in measures {
         out.push_str(&format!("<th>{}</th>", escape(&measure.to_string())));
     }
@@ -95,19 +97,32 @@ pub(super) fn summary(page: &Page<'_>) -> String {
 
 /// The tests of every system against the baseline.
 pub(super) fn tests(page: &Page<'_>) -> String {
-    let mut out = String::from("<h2>Against the baseline</h2>\n<div class=\"scroll\"><table>\n");
-    out.push_str(
-        "<tr><th>system, measure</th><th>difference</th><th>interval</th><th>p</th><th>adjusted p</th>\
-         <th>t-test</th><th>Wilcoxon</th><th>sign</th><th>effect d</th><th>won/tied/lost</th></tr>\n",
-    );
+    const HEAD: [&str; 10] = [
+        "measure",
+        "difference",
+        "interval",
+        "p",
+        "adjusted p",
+        "t-test",
+        "Wilcoxon",
+        "sign",
+        "effect d",
+        "won/tied/lost",
+    ];
+    let head: String = HEAD.iter().map(|name| format!("<th>{name}</th>")).collect();
+    let mut out = format!("<h2>Against the baseline</h2>\n{SCROLL}<table>\n<tr>{head}</tr>\n");
     for comparison in &page.comparisons {
+        let name = escape(&comparison.system);
+        out.push_str(&format!(
+            "<tr><th class=\"group\" colspan=\"{}\">{name}</th></tr>\n",
+            HEAD.len()
+        ));
         for entry in &comparison.measures {
             let difference = entry.system - entry.baseline;
             out.push_str(&format!(
-                "<tr><td>{}, {}</td><td class=\"{}\">{difference:+.4}</td><td>{:+.4} to {:+.4}</td>\
+                "<tr><td>{}</td><td class=\"{}\">{difference:+.4}</td><td>{:+.4} to {:+.4}</td>\
                  <td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:+.2}</td>\
                  <td>{}/{}/{}</td></tr>\n",
-                escape(&comparison.system),
                 escape(&entry.measure.to_string()),
                 if difference < 0.0 { "down" } else { "up" },
                 entry.interval.low,
@@ -132,6 +147,10 @@ pub(super) fn tests(page: &Page<'_>) -> String {
 pub(super) fn differences(page: &Page<'_>) -> String {
     let measure = escape(&page.config.measures[0].to_string());
     let mut out = format!("<h2>{measure}, query by query</h2>\n<div class=\"grid\">\n");
+    // One range for all, so that charts beside each other can be compared.
+    let all = page.comparisons.iter().flat_map(|comparison| &comparison.measures[0].differences);
+    let (low, high) =
+        all.fold((-0.05, 0.05), |(low, high): (f64, f64), &d| (low.min(d), high.max(d)));
     for comparison in &page.comparisons {
         let entry = &comparison.measures[0];
         let mut sorted = entry.differences.clone();
@@ -141,7 +160,7 @@ pub(super) fn differences(page: &Page<'_>) -> String {
             "One bar per query, sorted: {} better, {} equal, {} worse",
             entry.wins, entry.ties, entry.losses
         );
-        out.push_str(&figure(&title, &chart::differences(&sorted), &caption));
+        out.push_str(&figure(&title, &chart::differences(&sorted, (low, high)), &caption));
     }
     out.push_str("</div>\n");
     out

@@ -165,6 +165,11 @@ impl DebertaLayer {
         self.base.finish(context, x, seeds)
     }
 
+    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        let own = self.pos_key.iter_mut().chain(&mut self.pos_query);
+        self.base.linears_mut().into_iter().chain(own).collect()
+    }
+
     /// Positions as keys or queries: `[1, heads, 2 * span, head]`.
     fn position_heads(
         &self,

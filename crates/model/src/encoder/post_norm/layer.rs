@@ -82,11 +82,15 @@ impl PostNormLayer {
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
         let mut next = |dropout: Option<f32>| dropout.map_or(Dropout::NONE, |p| seeds.next(p));
-        let attended = self.attention_output.forward(context);
-        let x = self.attention_norm.forward_sum(attended, x, next(self.attended_dropout));
-        let inner = self.activation.forward(self.intermediate.forward(x.clone()));
-        let output = self.output.forward(inner);
-        self.output_norm.forward_sum(output, x, next(self.output_dropout))
+        let drop = next(self.attended_dropout);
+        let x = self.attention_norm.forward_block(&self.attention_output, context, x, drop);
+        let inner = self.intermediate.forward_activated(x.clone(), self.activation);
+        let drop = next(self.output_dropout);
+        self.output_norm.forward_block(&self.output, inner, x, drop)
+    }
+
+    pub(crate) fn linears_mut(&mut self) -> [&mut Linear; 4] {
+        [&mut self.qkv, &mut self.attention_output, &mut self.intermediate, &mut self.output]
     }
 }
 

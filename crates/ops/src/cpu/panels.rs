@@ -1,0 +1,223 @@
+//! A linear map whose weight lies in the order the kernels read it, and its product with rows.
+
+mod finish;
+mod int8;
+
+use std::mem::MaybeUninit;
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::tile::{Bf16Pair, COLUMNS, Kernels, LANES, Panel, ROWS, RowsOf, Tile, kernels};
+use crate::packed::Precision;
+pub(crate) use finish::Finish;
+use finish::{Place, finish_tile};
+use int8::{Int8, RowScale, quantise_row};
+
+/// Rows that one task takes, at most: their inputs stay in the cache of a core while all panels
+/// pass by.
+const BLOCK_ROWS: usize = 16 * ROWS;
+
+/// A linear map, packed.
+#[derive(Debug)]
+pub(crate) struct Panels {
+    n_in: usize,
+    n_out: usize,
+    bias: Vec<f32>,
+    weight: Weight,
+}
+
+/// Panels of at most 64 columns, one after the other, each `[depth, width]`.
+#[derive(Debug)]
+enum Weight {
+    F32(Vec<f32>),
+    Bf16(Vec<Bf16Pair>),
+    Int8(Int8),
+}
+
+impl Panels {
+    /// Packs `weight: [n_in, n_out]` and its bias.
+    pub(crate) fn new(weight: &[f32], bias: &[f32], precision: Precision) -> Self {
+        let (n_in, n_out) = (weight.len() / bias.len().max(1), bias.len());
+        assert_eq!(weight.len(), n_in * n_out, "a weight is as wide as its bias");
+        let at = |input: usize, output: usize| {
+            if input < n_in && output < n_out { weight[input * n_out + output] } else { 0.0 }
+        };
+        let weight = match precision {
+            Precision::F32 => Weight::F32(pack(n_in, n_out, at)),
+            Precision::Bf16 => Weight::Bf16(pack(n_in.div_ceil(2), n_out, |pair, output| {
+                bf16_pair(at(2 * pair, output), at(2 * pair + 1, output))
+            })),
+            Precision::Int8 => Weight::Int8(Int8::new(weight, n_in, n_out)),
+        };
+        Self { n_in, n_out, bias: bias.to_vec(), weight }
+    }
+
+    pub(crate) fn n_in(&self) -> usize {
+        self.n_in
+    }
+
+    pub(crate) fn n_out(&self) -> usize {
+        self.n_out
+    }
+
+    /// `finish(x · weight + bias)` for `x: [rows, n_in]`.
+    pub(crate) fn forward(&self, x: &[f32], finish: Finish<'_>) -> Vec<f32> {
+        let n_rows = x.len() / self.n_in.max(1);
+        let mut out = Vec::with_capacity(n_rows * self.n_out);
+        if self.n_out == 0 {
+            return out;
+        }
+        if let Finish::Add(other) = finish {
+            assert_eq!(other.len(), n_rows * self.n_out, "what is added has the product's shape");
+        }
+        // As many rows a task as give every thread the same work, in whole tiles.
+        let share = n_rows.div_ceil(rayon::current_num_threads()).next_multiple_of(ROWS);
+        let block = share.clamp(ROWS, BLOCK_ROWS);
+        let places = &mut out.spare_capacity_mut()[..n_rows * self.n_out];
+        places
+            .par_chunks_mut(block * self.n_out)
+            .zip(x.par_chunks(block * self.n_in.max(1)))
+            .enumerate()
+            .for_each_init(Scratch::default, |scratch, (index, (out, x))| {
+                let finish = match finish {
+                    Finish::Add(other) => Finish::Add(&other[index * block * self.n_out..]),
+                    activate @ Finish::Activate(_) => activate,
+                };
+                self.block(kernels(), scratch, x, finish, out);
+            });
+        // SAFETY: every block wrote all of its places: each row times each panel.
+        unsafe { out.set_len(n_rows * self.n_out) };
+        out
+    }
+
+    fn block(
+        &self,
+        kernels: &Kernels,
+        scratch: &mut Scratch,
+        x: &[f32],
+        finish: Finish<'_>,
+        out: &mut [MaybeUninit<f32>],
+    ) {
+        let n_rows = out.len() / self.n_out;
+        match &self.weight {
+            Weight::F32(weight) => {
+                let rows = RowsOf::new(x, n_rows, self.n_in, self.n_in);
+                let tile = &mut scratch.sums;
+                self.tiles(weight, rows, out, |rows, panel, place, out| {
+                    (kernels.f32)(rows, panel, tile);
+                    finish_tile(tile, place, &self.bias, finish, out);
+                });
+            }
+            Weight::Bf16(weight) => {
+                let depth = self.n_in.div_ceil(2);
+                scratch.words.resize(n_rows * depth, 0);
+                for (x, pairs) in
+                    x.chunks_exact(self.n_in).zip(scratch.words.chunks_exact_mut(depth))
+                {
+                    bf16_row(x, pairs);
+                }
+                let rows = RowsOf::new(&scratch.words, n_rows, depth, depth);
+                let tile = &mut scratch.sums;
+                self.tiles(weight, rows, out, |rows, panel, place, out| {
+                    (kernels.bf16)(rows, panel, tile);
+                    finish_tile(tile, place, &self.bias, finish, out);
+                });
+            }
+            Weight::Int8(weight) => {
+                let depth = self.n_in.div_ceil(4);
+                scratch.words.resize(n_rows * depth, 0);
+                scratch.scales.clear();
+                for (x, quads) in
+                    x.chunks_exact(self.n_in).zip(scratch.words.chunks_exact_mut(depth))
+                {
+                    scratch.scales.push(quantise_row(x, &mut scratch.bytes, quads));
+                }
+                let rows = RowsOf::new(&scratch.words, n_rows, depth, depth);
+                let (tile, sums) = (&mut scratch.integers, &mut scratch.sums);
+                self.tiles(&weight.quads, rows, out, |rows, panel, place, out| {
+                    (kernels.int8)(rows, panel, tile);
+                    weight.scale_tile(tile, place, &scratch.scales, sums);
+                    finish_tile(sums, place, &self.bias, finish, out);
+                });
+            }
+        }
+    }
+
+    /// Calls `product` for every tile: panel by panel, and within one all rows from the top.
+    fn tiles<T: Copy>(
+        &self,
+        weight: &[T],
+        rows: RowsOf<'_, T>,
+        out: &mut [MaybeUninit<f32>],
+        mut product: impl FnMut(RowsOf<'_, T>, Panel<'_, T>, Place, &mut [MaybeUninit<f32>]),
+    ) {
+        let depth = rows.depth();
+        for first_column in (0..self.n_out).step_by(COLUMNS) {
+            let n_columns = (self.n_out - first_column).min(COLUMNS);
+            let width = n_columns.next_multiple_of(LANES);
+            let panel = Panel::new(&weight[first_column * depth..][..width * depth], width);
+            for first_row in (0..rows.len()).step_by(ROWS) {
+                let tile = rows.tile(first_row);
+                let place = Place {
+                    first_row,
+                    n_rows: tile.len(),
+                    first_column,
+                    n_columns,
+                    stride: self.n_out,
+                };
+                product(tile, panel, place, out);
+            }
+        }
+    }
+}
+
+struct Scratch {
+    sums: Tile<f32>,
+    integers: Tile<i32>,
+    words: Vec<u32>,
+    bytes: Vec<u8>,
+    scales: Vec<RowScale>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            sums: Tile([[0.0; COLUMNS]; ROWS]),
+            integers: Tile([[0; COLUMNS]; ROWS]),
+            words: Vec::new(),
+            bytes: Vec::new(),
+            scales: Vec::new(),
+        }
+    }
+}
+
+/// Panels of a `[depth, n_out]` matrix; columns after the last are `value`'s business.
+fn pack<T>(depth: usize, n_out: usize, value: impl Fn(usize, usize) -> T) -> Vec<T> {
+    let mut packed = Vec::with_capacity(depth * n_out.next_multiple_of(LANES));
+    for first in (0..n_out).step_by(COLUMNS) {
+        let width = (n_out - first).min(COLUMNS).next_multiple_of(LANES);
+        for p in 0..depth {
+            packed.extend((first..first + width).map(|column| value(p, column)));
+        }
+    }
+    packed
+}
+
+/// Two singles as bfloat16, rounded to nearest, ties to even.
+#[inline(always)]
+fn bf16_pair(low: f32, high: f32) -> Bf16Pair {
+    let round = |x: f32| {
+        let bits = x.to_bits();
+        // Rounding would carry some of the values that are no numbers over to zero.
+        if x.is_nan() { bits | 0x40_0000 } else { bits.wrapping_add(0x7fff + (bits >> 16 & 1)) }
+    };
+    round(low) >> 16 | round(high) & 0xffff_0000
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn bf16_row(x: &[f32], pairs: &mut [Bf16Pair]) {
+    for (pair, x) in pairs.iter_mut().zip(x.chunks(2)) {
+        *pair = bf16_pair(x[0], x.get(1).copied().unwrap_or(0.0));
+    }
+}

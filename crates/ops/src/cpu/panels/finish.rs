@@ -1,0 +1,94 @@
+//! What becomes of a tile of sums: the bias, an activation or another matrix, and its place in the output.
+
+use std::mem::MaybeUninit;
+
+use multiversion::multiversion;
+
+use crate::cpu::scalar::{normal_cdf, sigmoid, tanh};
+use crate::cpu::tile::Tile;
+use crate::packed::Activation;
+
+/// What happens to a product before it is stored.
+#[derive(Clone, Copy)]
+pub(crate) enum Finish<'a> {
+    /// A function of every element.
+    Activate(Activation),
+    /// The sum with another matrix of the same shape.
+    Add(&'a [f32]),
+}
+
+/// Where a tile stands in the output.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) first_row: usize,
+    pub(super) n_rows: usize,
+    pub(super) first_column: usize,
+    pub(super) n_columns: usize,
+    /// Elements from one row of the output to the next.
+    pub(super) stride: usize,
+}
+
+impl Place {
+    fn row(&self, row: usize) -> std::ops::Range<usize> {
+        let start = (self.first_row + row) * self.stride + self.first_column;
+        start..start + self.n_columns
+    }
+
+    pub(super) fn columns(&self) -> std::ops::Range<usize> {
+        self.first_column..self.first_column + self.n_columns
+    }
+}
+
+/// Adds the bias, does what is to be done, and writes the tile to its place.
+pub(super) fn finish_tile(
+    tile: &Tile<f32>,
+    place: Place,
+    bias: &[f32],
+    finish: Finish<'_>,
+    out: &mut [MaybeUninit<f32>],
+) {
+    let bias = &bias[place.columns()];
+    for row in 0..place.n_rows {
+        let sums = &tile.0[row][..place.n_columns];
+        let out = &mut out[place.row(row)];
+        match finish {
+            Finish::Activate(Activation::Identity) => add_bias(sums, bias, out),
+            Finish::Activate(Activation::Gelu) => gelu(sums, bias, out),
+            Finish::Activate(Activation::GeluTanh) => gelu_tanh(sums, bias, out),
+            Finish::Activate(Activation::Relu) => relu(sums, bias, out),
+            Finish::Activate(Activation::Silu) => silu(sums, bias, out),
+            Finish::Activate(Activation::Tanh) => tanh_of(sums, bias, out),
+            Finish::Add(other) => add_both(sums, bias, &other[place.row(row)], out),
+        }
+    }
+}
+
+/// A function of every element after the bias, vectorised.
+macro_rules! elementwise {
+    ($name:ident, $x:ident, $value:expr) => {
+        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+        fn $name(sums: &[f32], bias: &[f32], out: &mut [MaybeUninit<f32>]) {
+            for ((out, &sum), &bias) in out.iter_mut().zip(sums).zip(bias) {
+                let $x = sum + bias;
+                out.write($value);
+            }
+        }
+    };
+}
+
+elementwise!(add_bias, x, x);
+elementwise!(gelu, x, x * normal_cdf(x).0);
+elementwise!(gelu_tanh, x, {
+    const ROOT: f32 = 0.797_884_6; // sqrt(2 / π)
+    0.5 * x * (1.0 + tanh(ROOT * (x + 0.044_715 * x * x * x)))
+});
+elementwise!(relu, x, if x < 0.0 { 0.0 } else { x });
+elementwise!(silu, x, x * sigmoid(x));
+elementwise!(tanh_of, x, tanh(x));
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn add_both(sums: &[f32], bias: &[f32], other: &[f32], out: &mut [MaybeUninit<f32>]) {
+    for (((out, &sum), &bias), &other) in out.iter_mut().zip(sums).zip(bias).zip(other) {
+        out.write(sum + bias + other);
+    }
+}

@@ -1,0 +1,248 @@
+//! The innermost product: a few rows times one panel of columns, by the best instructions of this machine.
+//!
+//! Every output is one chain of multiply-adds in the order of the inner dimension, whatever the
+//! number of rows in the tile: a row's result does not depend on the rows that it shares a batch with.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use std::sync::OnceLock;
+
+/// Rows of a tile: six times four vectors of sums leave registers for the operands.
+pub(super) const ROWS: usize = 6;
+
+/// Columns of a panel, at most; the last panel of a matrix may be narrower.
+pub(super) const COLUMNS: usize = 64;
+
+/// Panels are filled up with zeros to a multiple of this.
+pub(super) const LANES: usize = 16;
+
+/// Sums of a tile. Rows and columns beyond those of the product mean nothing.
+#[repr(align(64))]
+#[derive(Clone)]
+pub(super) struct Tile<T>(pub(super) [[T; COLUMNS]; ROWS]);
+
+/// Rows that start `stride` elements apart, of which the first `depth` count.
+#[derive(Clone, Copy)]
+pub(super) struct RowsOf<'a, T> {
+    values: &'a [T],
+    stride: usize,
+    depth: usize,
+    n_rows: usize,
+}
+
+impl<'a, T> RowsOf<'a, T> {
+    /// # Panics
+    /// When the last row ends after the slice.
+    pub(super) fn new(values: &'a [T], n_rows: usize, depth: usize, stride: usize) -> Self {
+        assert!(n_rows == 0 || (n_rows - 1) * stride + depth <= values.len(), "rows are whole");
+        Self { values, stride, depth, n_rows }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.n_rows
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The rows from `first` on, at most as many as a tile has.
+    pub(super) fn tile(&self, first: usize) -> Self {
+        let n_rows = (self.n_rows - first).min(ROWS);
+        Self::new(&self.values[first * self.stride..], n_rows, self.depth, self.stride)
+    }
+}
+
+/// One panel: for every inner element a run of `width` columns.
+#[derive(Clone, Copy)]
+pub(super) struct Panel<'a, T> {
+    values: &'a [T],
+    width: usize,
+}
+
+impl<'a, T> Panel<'a, T> {
+    /// # Panics
+    /// When the width is not one to four vectors.
+    pub(super) fn new(values: &'a [T], width: usize) -> Self {
+        assert!(width.is_multiple_of(LANES) && (1..=COLUMNS).contains(&width), "whole vectors");
+        Self { values, width }
+    }
+}
+
+/// Two neighbouring inner elements as bfloat16, the first in the low half.
+pub(super) type Bf16Pair = u32;
+
+/// Four neighbouring inner elements of the left side (unsigned) in one word, the first lowest.
+pub(super) type ByteQuad = u32;
+
+/// The products that a machine offers.
+#[derive(Clone, Copy)]
+pub(super) struct Kernels {
+    /// What they are made of.
+    pub(super) name: &'static str,
+    /// Single precision.
+    pub(super) f32: fn(RowsOf<'_, f32>, Panel<'_, f32>, &mut Tile<f32>),
+    /// bfloat16 pairs into single precision.
+    pub(super) bf16: fn(RowsOf<'_, Bf16Pair>, Panel<'_, Bf16Pair>, &mut Tile<f32>),
+    /// Unsigned times signed bytes, in fours, into 32-bit integers.
+    pub(super) int8: fn(RowsOf<'_, ByteQuad>, Panel<'_, ByteQuad>, &mut Tile<i32>),
+}
+
+/// The best kernels for this machine, chosen once.
+pub(super) fn kernels() -> &'static Kernels {
+    static CHOICE: OnceLock<Kernels> = OnceLock::new();
+    CHOICE.get_or_init(|| *available().last().expect("the portable kernels run everywhere"))
+}
+
+/// All kernels that this machine can run, the slowest first.
+fn available() -> Vec<Kernels> {
+    let mut all = vec![portable::KERNELS];
+    #[cfg(target_arch = "x86_64")]
+    {
+        all.extend(avx2::kernels());
+        all.extend(avx512::kernels());
+    }
+    all
+}
+
+/// Calls a generic kernel with the number of rows and vectors as constants.
+macro_rules! by_shape {
+    ($function:ident, $n_rows:expr, $n_vectors:expr, $arguments:tt) => {
+        by_shape!(@rows $function, $n_rows, $n_vectors, $arguments, 1 2 3 4 5 6)
+    };
+    (@rows $function:ident, $n_rows:expr, $n_vectors:expr, $arguments:tt, $($m:literal)*) => {
+        match ($n_rows, $n_vectors) {
+            $(
+                ($m, 1) => $function::<$m, 1> $arguments,
+                ($m, 2) => $function::<$m, 2> $arguments,
+                ($m, 3) => $function::<$m, 3> $arguments,
+                ($m, 4) => $function::<$m, 4> $arguments,
+            )*
+            other => unreachable!("a tile of {other:?} rows and vectors"),
+        }
+    };
+}
+use by_shape;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(n: usize, seed: u32) -> Vec<u32> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+        (0..n)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                state
+            })
+            .collect()
+    }
+
+    fn floats(n: usize, seed: u32) -> Vec<f32> {
+        values(n, seed).into_iter().map(|v| v as f32 / u32::MAX as f32 * 2.0 - 1.0).collect()
+    }
+
+    /// Every shape of a tile, at depths that do and do not fill a vector.
+    fn shapes() -> impl Iterator<Item = (usize, usize, usize)> {
+        [1, 2, 31, 96].into_iter().flat_map(|depth| {
+            (1..=ROWS).flat_map(move |n_rows| {
+                (1..=4).map(move |vectors| (n_rows, vectors * LANES, depth))
+            })
+        })
+    }
+
+    fn same<T: Copy + Into<f64>>(
+        (a, b): (&Tile<T>, &Tile<T>),
+        (n_rows, width): (usize, usize),
+        tolerance: f64,
+        what: &str,
+    ) {
+        for row in 0..n_rows {
+            for column in 0..width {
+                let (a, b) = (a.0[row][column].into(), b.0[row][column].into());
+                assert!((a - b).abs() <= tolerance, "{what}, {row}, {column}: {a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_kernels_agree_with_the_portable_ones() {
+        for kernels in available() {
+            for (n_rows, width, depth) in shapes() {
+                let shape = (n_rows, width);
+                let what = format!("{} {n_rows} x {depth} x {width}", kernels.name);
+                let stride = depth + 3;
+
+                let (a, b) = (floats(n_rows * stride, 1), floats(depth * width, 2));
+                let rows = RowsOf::new(&a, n_rows, depth, stride);
+                let run = |kernels: &Kernels| {
+                    let mut tile = Tile([[0.0; COLUMNS]; ROWS]);
+                    (kernels.f32)(rows, Panel::new(&b, width), &mut tile);
+                    tile
+                };
+                same((&run(&kernels), &run(&portable::KERNELS)), shape, 1e-5, &what);
+
+                let half = |seed, n| -> Vec<Bf16Pair> {
+                    let halves = |v: f32| v.to_bits() >> 16;
+                    let (low, high) = (floats(n, seed), floats(n, seed + 1));
+                    low.into_iter().zip(high).map(|(l, h)| halves(l) | halves(h) << 16).collect()
+                };
+                let (a, b) = (half(3, n_rows * stride), half(5, depth * width));
+                let rows = RowsOf::new(&a, n_rows, depth, stride);
+                let run = |kernels: &Kernels| {
+                    let mut tile = Tile([[0.0; COLUMNS]; ROWS]);
+                    (kernels.bf16)(rows, Panel::new(&b, width), &mut tile);
+                    tile
+                };
+                same((&run(&kernels), &run(&portable::KERNELS)), shape, 2e-5, &what);
+
+                let (a, b) = (values(n_rows * stride, 7), values(depth * width, 8));
+                let rows = RowsOf::new(&a, n_rows, depth, stride);
+                let run = |kernels: &Kernels| {
+                    let mut tile = Tile([[0; COLUMNS]; ROWS]);
+                    (kernels.int8)(rows, Panel::new(&b, width), &mut tile);
+                    tile
+                };
+                same((&run(&kernels), &run(&portable::KERNELS)), shape, 0.0, &what);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_in_any_tile() {
+        let (depth, width) = (77, 64);
+        let (a, b) = (floats(ROWS * depth, 1), floats(depth * width, 2));
+        for kernels in available() {
+            let mut full = Tile([[0.0; COLUMNS]; ROWS]);
+            (kernels.f32)(RowsOf::new(&a, ROWS, depth, depth), Panel::new(&b, width), &mut full);
+            for row in 0..ROWS {
+                let mut one = Tile([[0.0; COLUMNS]; ROWS]);
+                let rows = RowsOf::new(&a[row * depth..], 1, depth, depth);
+                (kernels.f32)(rows, Panel::new(&b, width), &mut one);
+                assert_eq!(one.0[0], full.0[row], "{}", kernels.name);
+            }
+        }
+    }
+
+    #[test]
+    fn portable_products_are_those_of_the_definition() {
+        let (a, b) = ([1.0, 2.0, 3.0, 4.0], floats(2 * 16, 1));
+        let mut tile = Tile([[0.0; COLUMNS]; ROWS]);
+        (portable::KERNELS.f32)(RowsOf::new(&a, 2, 2, 2), Panel::new(&b, 16), &mut tile);
+        for column in 0..16 {
+            assert_eq!(tile.0[0][column], b[column] + 2.0 * b[16 + column]);
+            assert_eq!(tile.0[1][column], 3.0 * b[column] + 4.0 * b[16 + column]);
+        }
+        // 255 · -1 + 1 · 2 + 0 · 3 + 2 · -128
+        let (a, b) = (u32::from_le_bytes([255, 1, 0, 2]), u32::from_le_bytes([0xff, 2, 3, 0x80]));
+        let mut tile = Tile([[0; COLUMNS]; ROWS]);
+        (portable::KERNELS.int8)(RowsOf::new(&[a], 1, 1, 1), Panel::new(&[b; 16], 16), &mut tile);
+        assert_eq!(tile.0[0][..16], [-255 + 2 - 256; 16]);
+    }
+}

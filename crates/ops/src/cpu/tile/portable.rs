@@ -1,0 +1,41 @@
+//! Products in plain Rust, for every machine: what the other kernels are tested against.
+
+use super::{Bf16Pair, ByteQuad, COLUMNS, Kernels, Panel, RowsOf, Tile};
+
+pub(super) const KERNELS: Kernels = Kernels { name: "portable", f32, bf16, int8 };
+
+fn f32(a: RowsOf<'_, f32>, b: Panel<'_, f32>, out: &mut Tile<f32>) {
+    product(a, b, out, |sum, a, b| sum + a * b);
+}
+
+fn bf16(a: RowsOf<'_, Bf16Pair>, b: Panel<'_, Bf16Pair>, out: &mut Tile<f32>) {
+    let low = |pair: Bf16Pair| f32::from_bits(pair << 16);
+    let high = |pair: Bf16Pair| f32::from_bits(pair & 0xffff_0000);
+    product(a, b, out, |sum, a, b| sum + high(a) * high(b) + low(a) * low(b));
+}
+
+fn int8(a: RowsOf<'_, ByteQuad>, b: Panel<'_, ByteQuad>, out: &mut Tile<i32>) {
+    product(a, b, out, |sum: i32, a, b| {
+        let bytes = a.to_le_bytes().into_iter().zip(b.to_le_bytes());
+        bytes.fold(sum, |sum, (a, b)| sum + i32::from(a) * i32::from(b.cast_signed()))
+    });
+}
+
+#[inline(always)]
+fn product<T: Copy, S: Copy + Default>(
+    a: RowsOf<'_, T>,
+    b: Panel<'_, T>,
+    out: &mut Tile<S>,
+    add: impl Fn(S, T, T) -> S,
+) {
+    for row in 0..a.n_rows {
+        let a = &a.values[row * a.stride..][..a.depth];
+        let mut sums = [S::default(); COLUMNS];
+        for (&a, b) in a.iter().zip(b.values.chunks_exact(b.width)) {
+            for (sum, &b) in sums.iter_mut().zip(b) {
+                *sum = add(*sum, a, b);
+            }
+        }
+        out.0[row] = sums;
+    }
+}

@@ -1,0 +1,264 @@
+//! `cargo xtask bench forward`: forward passes of Tamis, PyTorch and ONNX Runtime, in turns.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::str::FromStr;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use tamis_data::output;
+use tamis_model::{IdGroup, Precision, Reranker, Settings};
+
+use crate::device::device;
+use crate::progress::say;
+
+/// Tokens of a query of the bench.
+const QUERY: usize = 16;
+
+/// Time the forward pass of a checkpoint beside PyTorch and ONNX Runtime.
+///
+/// Every engine is a process of its own and is asked in turn, so that only one computes at a time;
+/// medians are over rounds. Inputs are the same token ids for all, without padding.
+///
+///   cargo xtask bench forward --model runs/medquad/checkpoint --python venv/bin/python
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct ForwardArgs {
+    /// A checkpoint: a Hugging Face directory
+    #[arg(long, value_name = "FOLDER")]
+    model: PathBuf,
+
+    /// A Python with the peers' packages; without it Tamis runs alone
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+
+    /// The script that runs a peer
+    #[arg(long, value_name = "FILE", default_value = "benches/forward/peers.py")]
+    script: PathBuf,
+
+    /// Which peers run
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "torch-f32,torch-bf16,onnxruntime-f32,onnxruntime-int8"
+    )]
+    peers: Vec<String>,
+
+    /// In which numbers Tamis multiplies
+    #[arg(long, value_delimiter = ',', default_value = "f32,bf16,int8")]
+    precisions: Vec<Precision>,
+
+    /// Pairs x tokens
+    #[arg(long, value_delimiter = ',', default_value = "32x128,32x256,1x128")]
+    shapes: Vec<Shape>,
+
+    /// How often every engine is asked for every shape, after one warm-up
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+
+    /// Threads of every engine
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+
+    /// Also write the table to this file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// A workload: so many pairs of so many tokens each, special tokens included.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    rows: usize,
+    tokens: usize,
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let problem = || format!("expected PAIRSxTOKENS with more than 20 tokens, found `{text}`");
+        let (rows, tokens) = text.split_once('x').ok_or_else(problem)?;
+        let shape = Self {
+            rows: rows.parse().map_err(|_| problem())?,
+            tokens: tokens.parse().map_err(|_| problem())?,
+        };
+        if shape.rows == 0 || shape.tokens < QUERY + 4 { Err(problem()) } else { Ok(shape) }
+    }
+}
+
+/// Who is measured.
+enum Engine {
+    Tamis(Box<Reranker>),
+    Peer(Peer),
+}
+
+/// A process that answers `rows tokens` with `seconds score`.
+struct Peer {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+pub fn forward(args: &ForwardArgs) -> Result<()> {
+    rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global()?;
+    let mut engines = Vec::new();
+    for &precision in &args.precisions {
+        let name = format!("tamis-{precision}");
+        engines.push((name, Engine::Tamis(Box::new(open(&args.model, precision)?))));
+    }
+    for name in args.python.iter().flat_map(|_| &args.peers) {
+        let python = args.python.as_deref().expect("there are peers only with a Python");
+        say(&format!("starting {name}"));
+        engines.push((name.clone(), Engine::Peer(Peer::start(python, name, args)?)));
+    }
+    let mut table = String::from(
+        "| pairs x tokens | engine | median ms | least | most | pairs/s | times the best peer of \
+         its precision | first logit |\n|---|---|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for &shape in &args.shapes {
+        let mut measured: Vec<(Vec<f64>, f64)> = vec![(Vec::new(), 0.0); engines.len()];
+        for round in 0..=args.rounds {
+            for ((name, engine), (seconds, logit)) in engines.iter_mut().zip(&mut measured) {
+                let (time, score) = engine.run(shape).with_context(|| format!("{name} failed"))?;
+                ensure!(score.is_finite(), "{name}: the score is {score}");
+                *logit = score;
+                if round > 0 {
+                    seconds.push(time);
+                }
+            }
+        }
+        for (seconds, _) in &mut measured {
+            seconds.sort_by(f64::total_cmp);
+        }
+        let median = |index: usize| measured[index].0[args.rounds / 2];
+        let kind = |name: &str| name.rsplit('-').next().unwrap_or_default().to_owned();
+        for (index, (name, engine)) in engines.iter().enumerate() {
+            let peers = engines.iter().enumerate().filter(|(_, (peer, engine))| {
+                matches!(engine, Engine::Peer(_)) && kind(peer) == kind(name)
+            });
+            let best = peers.map(|(peer, _)| median(peer)).min_by(f64::total_cmp);
+            let ratio = match (engine, best) {
+                (Engine::Tamis(_), Some(best)) => format!("{:.2}", best / median(index)),
+                _ => String::new(),
+            };
+            let (seconds, logit) = &measured[index];
+            writeln!(
+                table,
+                "| {} x {} | {name} | {:.1} | {:.1} | {:.1} | {:.1} | {ratio} | {logit:.4} |",
+                shape.rows,
+                shape.tokens,
+                median(index) * 1e3,
+                seconds[0] * 1e3,
+                seconds[seconds.len() - 1] * 1e3,
+                shape.rows as f64 / median(index),
+            )?;
+        }
+    }
+    let kernels = tamis_model::instructions();
+    let summary = format!("threads: {}; kernels: {kernels}\n\n{table}", args.threads);
+    say(&summary);
+    if let Some(path) = &args.out {
+        output::write_file(path, |out| out.write_all(summary.as_bytes()))?;
+    }
+    Ok(())
+}
+
+fn open(directory: &Path, precision: Precision) -> Result<Reranker> {
+    let reranker = Reranker::open_at(directory, &device("cpu")?, precision)?;
+    let settings = Settings { max_length: 512, ..reranker.settings().clone() };
+    Ok(reranker.with_settings(settings)?)
+}
+
+impl Engine {
+    /// Seconds of one forward pass, and the first pair's logit.
+    fn run(&mut self, shape: Shape) -> Result<(f64, f64)> {
+        match self {
+            Self::Tamis(reranker) => {
+                let ids: Vec<(Vec<u32>, Vec<u32>)> =
+                    (0..shape.rows).map(|row| pair(row, shape.tokens)).collect();
+                let groups: Vec<IdGroup<'_>> = ids
+                    .iter()
+                    .map(|(query, document)| IdGroup { query, documents: vec![document] })
+                    .collect();
+                let start = Instant::now();
+                let (scores, _) = reranker.score_ids(&groups)?;
+                Ok((start.elapsed().as_secs_f64(), f64::from(scores[0][0])))
+            }
+            Self::Peer(peer) => peer.ask(shape),
+        }
+    }
+}
+
+/// The ids of one pair; benches/forward/peers.py makes the same.
+fn pair(row: usize, tokens: usize) -> (Vec<u32>, Vec<u32>) {
+    let word = |i: usize| 1000 + ((row * 4099 + i * 7919) % 20_000) as u32;
+    let query = (0..QUERY).map(word).collect();
+    (query, (0..tokens - QUERY - 3).map(|i| word(1000 + i)).collect())
+}
+
+impl Peer {
+    fn start(python: &Path, name: &str, args: &ForwardArgs) -> Result<Self> {
+        let mut child = Command::new(python)
+            .arg(&args.script)
+            .arg(name)
+            .arg(&args.model)
+            .env("BENCH_THREADS", args.threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("{}: cannot be started", python.display()))?;
+        let requests = child.stdin.take().expect("it was asked for");
+        let answers = BufReader::new(child.stdout.take().expect("it was asked for"));
+        let mut peer = Self { child, requests, answers };
+        let ready = peer.line()?;
+        ensure!(ready == "ready", "{name}: expected `ready`, found `{ready}`");
+        Ok(peer)
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            bail!("it ended without an answer; run its script by hand to see why");
+        }
+        Ok(line.trim().to_owned())
+    }
+
+    fn ask(&mut self, shape: Shape) -> Result<(f64, f64)> {
+        writeln!(self.requests, "{} {}", shape.rows, shape.tokens)?;
+        let line = self.line()?;
+        let (seconds, score) = line.split_once(' ').context("expected `seconds score`")?;
+        Ok((seconds.parse()?, score.parse()?))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It may be gone already; there is nothing to do about either.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_fills_its_row() {
+        let (query, document) = pair(3, 128);
+        assert_eq!(query.len() + document.len() + 3, 128);
+        assert!(query.iter().chain(&document).all(|id| (1000..21_000).contains(id)));
+    }
+
+    #[test]
+    fn shapes_are_pairs_by_tokens() {
+        let shape: Shape = "32x128".parse().unwrap();
+        assert_eq!((shape.rows, shape.tokens), (32, 128));
+        for bad in ["32", "0x128", "1x19", "axb", ""] {
+            assert!(bad.parse::<Shape>().is_err(), "{bad}");
+        }
+    }
+}
