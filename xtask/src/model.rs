@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use tamis_model::hub::{self, DownloadProgress, HubConfig};
+use tamis_model::hub::{self, DownloadProgress, HubConfig, ModelName};
 
 use crate::progress::{Progress, say};
 
@@ -19,6 +19,11 @@ pub fn locate(model: &Path) -> Result<PathBuf> {
         say(&format!("fetched {} files into {}", files.n_files, folder.display()));
     }
     Ok(folder)
+}
+
+/// Whether a model is named as the hub names it, and there is no such folder here.
+pub fn is_name(model: &Path) -> bool {
+    !model.is_dir() && model.to_str().is_some_and(|text| text.parse::<ModelName>().is_ok())
 }
 
 /// One bar a file.
@@ -49,5 +54,19 @@ impl DownloadProgress for Files {
         if let Some(bar) = self.bar.take() {
             bar.finish();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_come_before_names() {
+        assert!(is_name(Path::new("org/model@v2")));
+        assert!(!is_name(Path::new("src")));
+        assert!(!is_name(Path::new("/tmp/gone/model")));
+        let missing = locate(Path::new("/tmp/gone/model")).unwrap_err().to_string();
+        assert!(missing.contains("expected a folder, or ORG/NAME"), "{missing}");
     }
 }

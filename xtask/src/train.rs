@@ -60,9 +60,12 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         }
         (None, None) => return main_job(&args.device),
     };
-    // The run keeps the model's name; the training needs its folder.
+    // The run keeps the model's name; the training needs its folder. A run that goes on may have
+    // outlived the folder that it began with.
     let mut recipe = recipe;
-    recipe.model.path = model::locate(&recipe.model.path)?;
+    if model::is_name(&recipe.model.path) {
+        recipe.model.path = model::locate(&recipe.model.path)?;
+    }
     match run_recipe(&recipe, &run, &args.device)? {
         Outcome::Finished { .. } => Ok(ExitCode::SUCCESS),
         Outcome::Interrupted { .. } => Ok(ExitCode::from(130)),

@@ -1,5 +1,7 @@
 //! Every checkpoint of a folder, loaded and saved again: what `testdata/roundtrip.py` compares.
 
+#![expect(clippy::print_stdout, reason = "a program says what it did")]
+
 use std::path::PathBuf;
 
 use burn::tensor::Device;

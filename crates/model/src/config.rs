@@ -1,5 +1,7 @@
 //! A checkpoint's `config.json`: what it says, kept whole, and the part that is understood.
 
+mod modules;
+
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -14,6 +16,7 @@ use crate::encoder::electra::ElectraConfig;
 use crate::encoder::modernbert::ModernBertConfig;
 use crate::encoder::roberta::{RobertaConfig, RobertaFamily};
 use crate::error::{Error, Result};
+pub(crate) use modules::{Modules, Step, StepKind};
 
 /// The configuration of a cross-encoder.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub struct Config {
     pub encoder: EncoderConfig,
     /// Outputs of the head; a reranker has one.
     pub n_labels: usize,
+    /// A head made of modules, which stands in for the architecture's own.
+    modules: Option<Modules>,
     /// Every key of the file, for saving it again.
     raw: Map<String, Value>,
 }
@@ -115,7 +120,7 @@ impl Config {
             _ => unreachable!("a configuration is a JSON object"),
         };
         raw.insert("model_type".to_owned(), json!("bert"));
-        Self { encoder: EncoderConfig::Bert(config.clone()), n_labels: 1, raw }
+        Self { encoder: EncoderConfig::Bert(config.clone()), n_labels: 1, modules: None, raw }
     }
 
     fn parse(raw: Map<String, Value>) -> std::result::Result<Self, String> {
@@ -140,7 +145,7 @@ impl Config {
         if n_labels == 0 {
             return Err("id2label: expected at least one label, found none".to_owned());
         }
-        Ok(Self { encoder, n_labels, raw })
+        Ok(Self { encoder, n_labels, modules: None, raw })
     }
 
     /// The same encoder under a head with `n_labels` outputs.
@@ -150,11 +155,53 @@ impl Config {
         self
     }
 
+    /// The same with the head that `modules.json` of the checkpoint describes, if it does.
+    pub(crate) fn with_modules_of(mut self, directory: &Path) -> Result<Self> {
+        self.modules = Modules::read(directory)?;
+        if let Some(modules) = &self.modules {
+            self.n_labels = modules.n_labels();
+        }
+        Ok(self)
+    }
+
+    /// A head made of modules.
+    pub(crate) fn modules(&self) -> Option<&Modules> {
+        self.modules.as_ref()
+    }
+
+    /// The path of torch's class that sentence-transformers is to apply to scores, if the file says.
+    pub(crate) fn activation_path(&self) -> Option<&str> {
+        let beside = self.modules.as_ref().and_then(|modules| modules.beside("activation_fn"));
+        let new = self.raw.get("sentence_transformers").and_then(|all| all.get("activation_fn"));
+        let old = self.raw.get("sbert_ce_default_activation_function");
+        beside.or(new).or(old).and_then(Value::as_str)
+    }
+
+    /// Tells sentence-transformers what to apply to scores.
+    pub(crate) fn with_activation_path(mut self, path: &str) -> Self {
+        self.raw.remove("sbert_ce_default_activation_function");
+        if let Some(modules) = &mut self.modules {
+            modules.set_beside("activation_fn", json!(path));
+            return self;
+        }
+        let all = self.raw.entry("sentence_transformers").or_insert_with(|| json!({}));
+        if let Value::Object(all) = all {
+            all.insert("activation_fn".to_owned(), json!(path));
+        }
+        self
+    }
+
     /// The text of a `config.json` that transformers reads.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut raw = self.raw.clone();
         let names: Vec<String> = (0..self.n_labels).map(|i| format!("LABEL_{i}")).collect();
+        if self.modules.is_some() {
+            // The encoder is saved without a head, as it came.
+            let mut text = serde_json::to_string_pretty(&raw).expect("JSON values serialise");
+            text.push('\n');
+            return text;
+        }
         let known = raw.get("id2label").and_then(Value::as_object).map(Map::len);
         if known != Some(self.n_labels) {
             let by_id: Map<String, Value> =
@@ -197,9 +244,15 @@ impl Config {
             ["encoder", _, rest @ ..] => {
                 let prefix = architecture.prefix();
                 let names = architecture.encoder_tensors(rest);
+                if self.modules.is_some() {
+                    return names;
+                }
                 names.into_iter().map(|name| format!("{prefix}.{name}")).collect()
             }
-            ["head", _, rest @ ..] => vec![architecture.head_tensor(rest)],
+            ["head", _, rest @ ..] => vec![match &self.modules {
+                Some(modules) => modules.tensor(rest),
+                None => architecture.head_tensor(rest),
+            }],
             other => unreachable!("a cross-encoder has no parameter {other:?}"),
         }
     }

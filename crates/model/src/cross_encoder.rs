@@ -24,10 +24,11 @@ impl CrossEncoder {
     #[must_use]
     pub fn zeros(config: &Config, device: &Device) -> Self {
         let architecture = config.architecture();
-        Self {
-            encoder: architecture.encoder(device),
-            head: Head::zeros(&architecture.head(), config.n_labels, device),
-        }
+        let head = match config.modules() {
+            Some(modules) => Head::of_modules(modules, device),
+            None => Head::zeros(&architecture.head(), config.n_labels, device),
+        };
+        Self { encoder: architecture.encoder(device), head }
     }
 
     /// Returns one logit per row and label: `[rows, labels]`.

@@ -27,7 +27,7 @@ pub use pre_norm::PreNorm;
 
 /// An encoder of any supported architecture.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a program holds a few models, not many")]
+#[expect(clippy::large_enum_variant, reason = "a process has a few of them")]
 pub enum Encoder {
     /// BERT and those built like it.
     Bert(PostNorm),

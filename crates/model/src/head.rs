@@ -1,12 +1,15 @@
 //! Classification heads: the hidden states of a row into one logit per label.
 
+mod modular;
 pub(crate) mod pooling;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use crate::config::Modules;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::layer::{Activation, LayerNorm, Linear};
+pub use modular::ModularHead;
 pub use pooling::Pooling;
 
 /// What tells one classification head from another.
@@ -56,9 +59,12 @@ impl HeadShape {
 
 /// A head of any supported architecture.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has a few of them")]
 pub enum Head {
     /// BERT's head and those built like it.
     Bert(BertHead),
+    /// A chain of modules of sentence-transformers.
+    Modules(ModularHead),
 }
 
 /// A linear map, an activation, perhaps a norm, and a linear map to the labels.
@@ -94,18 +100,26 @@ impl Head {
         })
     }
 
+    /// The same for a head made of modules.
+    pub(crate) fn of_modules(modules: &Modules, device: &Device) -> Self {
+        Self::Modules(ModularHead::zeros(modules, device))
+    }
+
     /// Which hidden states the head reads.
     #[must_use]
     pub fn pooling(&self) -> Pooling {
         match self {
             Self::Bert(head) => head.pooling,
+            Self::Modules(head) => head.pooling(),
         }
     }
 
     /// All linear maps, to be packed.
-    pub(crate) fn linears_mut(&mut self) -> [&mut Linear; 2] {
-        let Self::Bert(head) = self;
-        [&mut head.pooler, &mut head.classifier]
+    pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        match self {
+            Self::Bert(head) => vec![&mut head.pooler, &mut head.classifier],
+            Self::Modules(head) => head.linears_mut(),
+        }
     }
 
     /// # Shapes
@@ -115,6 +129,7 @@ impl Head {
     pub fn forward(&self, pooled: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
         match self {
             Self::Bert(head) => head.forward(pooled, seeds),
+            Self::Modules(head) => head.forward(pooled),
         }
     }
 }

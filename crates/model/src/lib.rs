@@ -23,7 +23,7 @@ pub use config::{Config, EncoderConfig};
 pub use cross_encoder::CrossEncoder;
 pub use dropout_seeds::DropoutSeeds;
 pub use error::{Error, Result};
-pub use head::{BertHead, Head, Pooling};
+pub use head::{BertHead, Head, ModularHead, Pooling};
 pub use input::Input;
 pub use long_document::{LongDocuments, WindowPooling};
 pub use reranker::{IdGroup, Reranker};

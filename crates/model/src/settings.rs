@@ -37,9 +37,20 @@ pub enum Activation {
     Sigmoid,
 }
 
+impl Activation {
+    /// The class of torch that does the same.
+    pub(crate) fn torch_path(self) -> &'static str {
+        match self {
+            Self::None => "torch.nn.modules.linear.Identity",
+            Self::Sigmoid => "torch.nn.modules.activation.Sigmoid",
+        }
+    }
+}
+
 impl Settings {
-    /// For a checkpoint without `tamis.json`: all positions of the model up to 512, and queries of at
-    /// most a quarter of that.
+    /// For a checkpoint without `tamis.json`: all positions of the model up to 512, queries of at most
+    /// a quarter of that, and the activation that sentence-transformers would apply if `config.json`
+    /// says so.
     #[must_use]
     pub fn of_model(config: &Config) -> Self {
         let max_length = config.max_positions().min(512);
@@ -47,7 +58,10 @@ impl Settings {
             max_length,
             query_max_length: max_length / 4,
             truncation: Truncation::SecondOnly,
-            activation: Activation::None,
+            activation: match config.activation_path() {
+                Some(path) if path == Activation::Sigmoid.torch_path() => Activation::Sigmoid,
+                _ => Activation::None,
+            },
         }
     }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # /// script
 # requires-python = ">=3.10"
-# dependencies = ["torch==2.15.0", "transformers==5.23.0"]
+# dependencies = ["torch==2.15.0", "transformers==5.23.0", "sentence-transformers==6.2.0"]
 # ///
 """Logits of tiny models of every architecture, for `tests/it/variants.rs`.
 
@@ -14,7 +14,9 @@ import json
 import sys
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from sentence_transformers.base.modules import Dense
+from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 MASK = 0xFFFFFFFF
 # Rows of token ids; id 1 is RoBERTa's padding token, spelt out in a text. The longest is longer than every window and bucket.
@@ -109,7 +111,42 @@ for name, (model_type, numbers) in VARIANTS.items():
     saved = {key: value for key, value in config.to_dict().items() if key in numbers or key in ("model_type", "id2label", "label2id")}
     variants.append({"name": name, "class": type(model).__name__, "config": saved, "tensors": tensors, "logits": logits})
 
-result = {"rows": ROWS, "type_ids": TYPES, "variants": variants}
+# A head in modules of sentence-transformers, on encoders without one.
+MODULAR = {
+    "modular modernbert": ("modernbert", MODERN, "cls", "sentence_transformers.base.modules"),
+    "modular bert with the mean": ("bert", BERT, "mean", "sentence_transformers.models"),
+}
+for name, (model_type, numbers, pooling, package) in MODULAR.items():
+    config = AutoConfig.for_model(model_type, **numbers, attn_implementation="eager")
+    model = AutoModel.from_config(config, **({"add_pooling_layer": False} if model_type == "bert" else {})).eval()
+    modules = [
+        ("1_Pooling", Pooling(8, pooling)),
+        ("2_Dense", Dense(8, 6, bias=False, activation_function=torch.nn.GELU())),
+        ("3_LayerNorm", LayerNorm(6)),
+        ("4_Dense", Dense(6, 1, activation_function=torch.nn.Identity(), module_output_name="scores")),
+    ]
+    tensors = {}
+    for prefix, module in [("", model)] + [(f"{path}/", module) for path, module in modules]:
+        shapes = {key: list(value.shape) for key, value in module.state_dict().items()}
+        module.load_state_dict({key: weights(prefix + key, shape) for key, shape in shapes.items()})
+        tensors |= {prefix + key: shape for key, shape in shapes.items()}
+    logits = []
+    for ids, types in zip(ROWS, TYPES):
+        extra = {"token_type_ids": torch.tensor([types])} if model_type == "bert" else {}
+        with torch.inference_mode():
+            hidden = model(input_ids=torch.tensor([ids]), **extra).last_hidden_state
+            features = {"token_embeddings": hidden, "attention_mask": torch.ones(1, len(ids), dtype=torch.int64)}
+            for _, module in modules:
+                features = module(features)
+        logits.append(features["scores"][0].tolist())
+    listed = [{"idx": 0, "name": "0", "path": "", "type": f"{package}.Transformer"}]
+    listed += [{"idx": i + 1, "name": str(i + 1), "path": path, "type": f"{package}.{type(module).__name__}"}
+               for i, (path, module) in enumerate(modules)]
+    files = {"modules.json": listed} | {f"{path}/config.json": module.get_config_dict() for path, module in modules}
+    saved = {key: value for key, value in config.to_dict().items() if key in numbers or key == "model_type"}
+    saved["architectures"] = [type(model).__name__]
+    variants.append({"name": name, "class": type(model).__name__, "config": saved, "tensors": tensors, "logits": logits, "files": files})
+
 lines = [json.dumps(variant, sort_keys=True) for variant in variants]
 head = json.dumps({"rows": ROWS, "type_ids": TYPES}, sort_keys=True)
 sys.stdout.write(head[:-1] + ',\n"variants": [\n' + ",\n".join(lines) + "\n]}\n")

@@ -36,7 +36,8 @@ pub struct NewHead {
 /// Loads a Hugging Face directory.
 ///
 /// Weights may be in one file or several, f32, f16 or bf16 on disk; in memory they are f32. Old names
-/// (`gamma`, `beta`) and names without the encoder's own (`bert.`) are understood.
+/// (`gamma`, `beta`) and names without the encoder's own (`bert.`) are understood. A head may be in
+/// modules of sentence-transformers (`modules.json`).
 ///
 /// # Errors
 /// When a file is missing or damaged, the architecture is unknown, or the tensors are not exactly
@@ -44,10 +45,14 @@ pub struct NewHead {
 /// number of labels, and those of other heads are left out.
 pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) -> Result<Loaded> {
     let mut config = Config::read(&directory.join("config.json"))?;
-    if new_head.is_some() {
-        config = config.with_labels(1);
+    config = match new_head {
+        Some(_) => config.with_labels(1),
+        None => config.with_modules_of(directory)?,
+    };
+    let mut weights = Weights::open(directory)?;
+    for step in config.modules().iter().flat_map(|modules| &modules.steps) {
+        weights.add_module(directory, &step.path)?;
     }
-    let weights = Weights::open(directory)?;
     let mut fill = Fill {
         config: &config,
         weights: &weights,
@@ -72,7 +77,12 @@ pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) ->
         .filter(|name| !used.contains(*name) && !is_buffer(name))
         .map(str::to_owned)
         .partition(|name| {
-            architecture.leaves_out(name) || (new_head.is_some() && is_of_another_head(name))
+            // Without its own head an encoder may still have the pooler that it was trained with.
+            let is_pooler = name.strip_prefix(architecture.prefix()).unwrap_or(name);
+            let is_pooler = is_pooler.trim_start_matches('.').starts_with("pooler.");
+            architecture.leaves_out(name)
+                || (config.modules().is_some() && is_pooler)
+                || (new_head.is_some() && is_of_another_head(name))
         });
     if !missing.is_empty() || !unused.is_empty() || !misshapen.is_empty() {
         let names = |wrong: Vec<Wrong>| wrong.into_iter().map(|found| found.name).collect();

@@ -1,6 +1,6 @@
 //! A model into a checkpoint directory that transformers and sentence-transformers load.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::Path as FilePath;
 
@@ -63,25 +63,45 @@ fn write(contents: Contents<'_>, directory: &FilePath) -> Result<()> {
         }
     }
     let path = directory.join("config.json");
-    fs::write(&path, config.to_json()).map_err(|error| Error::io(&path, error))?;
+    // What Tamis serves is what sentence-transformers predicts.
+    let text = config.clone().with_activation_path(settings.activation.torch_path()).to_json();
+    fs::write(&path, text).map_err(|error| Error::io(&path, error))?;
     settings.write(directory)?;
     let mut collect = Collect { config, path: Path::default(), tensors: Vec::new() };
     model.visit(&mut collect);
-    let path = directory.join("model.safetensors");
-    let views = collect.tensors.iter().map(|(name, shape, bytes)| {
+    for (name, json) in config.modules().iter().flat_map(|modules| &modules.files) {
+        let path = directory.join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        }
+        let text = serde_json::to_string_pretty(json).expect("JSON values serialise");
+        fs::write(&path, text).map_err(|error| Error::io(&path, error))?;
+    }
+    // A module's tensors have its folder before a slash.
+    let mut folders: BTreeMap<&str, Vec<(&str, TensorView<'_>)>> = BTreeMap::new();
+    for (name, shape, bytes) in &collect.tensors {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
-        (name, view.expect("shape and bytes agree"))
-    });
-    // transformers refuses files that do not say which framework wrote them.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), &path)
-        .map_err(|error| Error::weights(&path, error.to_string()))
+        let (folder, name) = name.rsplit_once('/').unwrap_or(("", name));
+        let tensors = folders.entry(folder).or_default();
+        tensors.push((name, view.expect("shape and bytes agree")));
+    }
+    for (folder, tensors) in folders {
+        let path = directory.join(folder).join("model.safetensors");
+        // transformers refuses files that do not say which framework wrote them.
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        safetensors::serialize_to_file(tensors, Some(metadata), &path)
+            .map_err(|error| Error::weights(&path, error.to_string()))?;
+    }
+    Ok(())
 }
 
 fn sync_all(directory: &FilePath) -> Result<()> {
     let entries = fs::read_dir(directory).map_err(|error| Error::io(directory, error))?;
     for entry in entries {
         let path = entry.map_err(|error| Error::io(directory, error))?.path();
+        if path.is_dir() {
+            sync_all(&path)?;
+        }
         File::open(&path)
             .and_then(|file| file.sync_all())
             .map_err(|error| Error::io(&path, error))?;

@@ -94,6 +94,16 @@ impl Weights {
         Ok(Self { path, files: vec![file], tensors })
     }
 
+    /// Adds the weights of a module in a folder of its own; a slash stands between the two names.
+    pub(super) fn add_module(&mut self, directory: &Path, folder: &str) -> Result<()> {
+        let file = MappedFile::open(directory.join(folder).join(SINGLE))?;
+        let place = self.files.len();
+        let names = file.metadata.tensors().into_keys();
+        self.tensors.extend(names.map(|name| (format!("{folder}/{name}"), place)));
+        self.files.push(file);
+        Ok(())
+    }
+
     /// The single file, or the index of several.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -113,9 +123,11 @@ impl Weights {
             Some((base, "bias")) => Some(format!("{base}.beta")),
             _ => None,
         };
+        // The encoder of a modular model has bare names and may have been saved with them all.
+        let whole = format!("{prefix}.{name}");
         let candidates = [Some(name.to_owned()), old(name), bare.map(str::to_owned)]
             .into_iter()
-            .chain([bare.and_then(old)]);
+            .chain([bare.and_then(old), Some(whole)]);
         candidates
             .flatten()
             .find_map(|name| self.tensors.get_key_value(&name))
@@ -125,13 +137,14 @@ impl Weights {
     /// The shape of the tensor of that name in the files.
     pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
         let file = &self.files[*self.tensors.get(name)?];
-        Some(&file.metadata.info(name)?.shape)
+        Some(&file.metadata.info(in_file(name))?.shape)
     }
 
     /// The values of the tensor of that name in the files as `f32`, row after row.
     pub(super) fn values(&self, name: &str) -> Result<Vec<f32>> {
         let file = self.tensors.get(name).map(|&place| &self.files[place]);
-        let Some((file, info)) = file.and_then(|file| Some((file, file.metadata.info(name)?)))
+        let Some((file, info)) =
+            file.and_then(|file| Some((file, file.metadata.info(in_file(name))?)))
         else {
             return Err(Error::weights(&self.path, format!("there is no tensor `{name}`")));
         };
@@ -167,6 +180,11 @@ impl MappedFile {
         }
         Ok(Self { data_start, path, map, metadata })
     }
+}
+
+/// The name of a tensor in the file of its module.
+fn in_file(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(_, name)| name)
 }
 
 fn chunks<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {

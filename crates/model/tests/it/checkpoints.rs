@@ -184,3 +184,143 @@ fn a_tokenizer_that_does_not_fit_the_vocabulary_is_refused() {
     let error = Reranker::open(&place, &Device::flex()).unwrap_err().to_string();
     assert!(error.contains(&n.to_string()), "{error}");
 }
+
+/// The error of loading a tiny checkpoint after a change to its folder.
+fn refused(change: impl Fn(&Path)) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    tiny_checkpoint(&place);
+    change(&place);
+    checkpoint::load(&place, None, &Device::flex()).unwrap_err().to_string()
+}
+
+/// The same after a change to one key of `config.json`.
+fn refused_config(key: &str, value: serde_json::Value) -> String {
+    refused(|place| {
+        let path = place.join("config.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        config[key] = value.clone();
+        std::fs::write(path, config.to_string()).unwrap();
+    })
+}
+
+#[test]
+fn configurations_that_make_no_model_are_refused() {
+    for (key, value, expected) in [
+        (
+            "hidden_act",
+            "mish".into(),
+            "expected `gelu`, `gelu_new`, `relu`, `silu` or `tanh`, found `mish`",
+        ),
+        (
+            "position_embedding_type",
+            "relative_key".into(),
+            "expected `absolute`, found `relative_key`",
+        ),
+        (
+            "num_attention_heads",
+            3.into(),
+            "hidden_size `16` is not a multiple of num_attention_heads `3`",
+        ),
+        (
+            "hidden_dropout_prob",
+            1.5.into(),
+            "dropout: expected a number from 0 to below 1, found `1.5`",
+        ),
+        ("is_decoder", true.into(), "is_decoder: expected `false`, found `true`"),
+        ("id2label", serde_json::json!({}), "id2label: expected at least one label, found none"),
+        ("vocab_size", "many".into(), "invalid type: string \"many\", expected usize"),
+    ] {
+        let error = refused_config(key, value);
+        assert!(error.contains("config.json: ") && error.contains(expected), "{key}: {error}");
+    }
+}
+
+#[test]
+fn pickled_weights_are_refused_with_a_hint() {
+    for name in ["pytorch_model.bin", "pytorch_model.bin.index.json"] {
+        let error = refused(|place| {
+            std::fs::rename(place.join(FILE), place.join(name)).unwrap();
+        });
+        assert!(
+            error.contains("unpickling runs code; save the model with transformers'"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_index_that_does_not_fit_its_files_is_refused() {
+    let with_index = |file: &'static str, tensor: &'static str| {
+        refused(|place| {
+            std::fs::rename(place.join(FILE), place.join("part.safetensors")).unwrap();
+            let index = serde_json::json!({ "weight_map": { tensor: file } });
+            std::fs::write(place.join("model.safetensors.index.json"), index.to_string()).unwrap();
+        })
+    };
+    let outside = with_index("../part.safetensors", "classifier.bias");
+    assert!(
+        outside.ends_with("expected the name of a file, found `../part.safetensors`"),
+        "{outside}"
+    );
+    let absent = with_index("part.safetensors", "nothing.weight");
+    assert!(absent.ends_with("tensor `nothing.weight` is not in part.safetensors"), "{absent}");
+    let no_file = with_index("other.safetensors", "classifier.bias");
+    assert!(no_file.contains("other.safetensors: No such file"), "{no_file}");
+}
+
+#[test]
+fn a_new_head_replaces_one_with_other_labels_and_leaves_pretraining_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    tiny_checkpoint(&place);
+    rewrite(&place, |tensors| {
+        let zeros = |shape: &[usize]| {
+            let n: usize = shape.iter().product();
+            (Dtype::F32, shape.to_vec(), vec![0; 4 * n])
+        };
+        tensors.insert("classifier.weight".into(), zeros(&[3, 16]));
+        tensors.insert("classifier.bias".into(), zeros(&[3]));
+        tensors.insert("cls.predictions.bias".into(), zeros(&[7]));
+    });
+    let device = Device::flex();
+    assert!(checkpoint::load(&place, None, &device).is_err());
+    let head = checkpoint::NewHead { seed: 4 };
+    let loaded = checkpoint::load(&place, Some(head), &device).unwrap();
+    assert_eq!(loaded.drawn, ["classifier.weight", "classifier.bias"]);
+    assert_eq!(loaded.left_out, ["cls.predictions.bias"]);
+    assert_eq!(loaded.config.n_labels, 1);
+}
+
+#[test]
+fn weights_that_are_no_numbers_give_an_error_and_no_score() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    tiny_checkpoint(&place);
+    rewrite(&place, |tensors| {
+        let (_, _, data) = tensors.get_mut("bert.pooler.dense.bias").unwrap();
+        data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    let reranker = Reranker::open(&place, &Device::flex()).unwrap();
+    let group = TextGroup { query: "alpha", documents: vec!["fever"] };
+    let error = reranker.score(&[group]).unwrap_err().to_string();
+    assert_eq!(error, "the score of document 0 of group 0 is not a number");
+}
+
+#[test]
+fn what_is_served_is_what_sentence_transformers_predicts() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    let config = tiny_checkpoint(&place);
+    let text = std::fs::read_to_string(place.join("config.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let sigmoid = "torch.nn.modules.activation.Sigmoid";
+    assert_eq!(json["sentence_transformers"]["activation_fn"], sigmoid);
+    // Without tamis.json the file says what is served.
+    std::fs::remove_file(place.join("tamis.json")).unwrap();
+    let loaded = checkpoint::load(&place, None, &Device::flex()).unwrap();
+    let read = |config| tamis_model::Settings::read(&place, config).unwrap().activation;
+    assert_eq!(read(&loaded.config), tamis_model::Activation::Sigmoid);
+    assert_eq!(read(&config), tamis_model::Activation::None);
+}

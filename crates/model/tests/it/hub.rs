@@ -99,7 +99,7 @@ fn answer(mut stream: TcpStream, address: &str, state: &Mutex<State>) -> std::io
     state.requests.push(format!("{path} {}", range.as_deref().unwrap_or("-")));
     let bearer = state.token.as_ref().map(|token| format!("Bearer {token}"));
     let known = [
-        format!("/api/models/org/model/revision/main"),
+        "/api/models/org/model/revision/main".to_owned(),
         format!("/api/models/org/model/revision/{COMMIT}"),
     ];
     if bearer.is_some() && bearer != authorization && !path.starts_with("/blob/") {

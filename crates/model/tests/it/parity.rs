@@ -27,6 +27,7 @@ mod with_fixtures {
     use tamis_model::Reranker;
 
     #[test]
+    #[expect(clippy::print_stdout, reason = "whoever runs it sees what is not covered")]
     fn every_encoder_gives_what_transformers_gives() {
         let device = Device::flex();
         let (mut n_compared, mut problems) = (0, Vec::new());
