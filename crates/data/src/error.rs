@@ -54,7 +54,7 @@ pub enum ErrorKind {
     #[error("{0}")]
     Id(#[from] IdError),
     /// The same id was seen twice where it must be unique.
-    #[error("duplicate {what} `{id}`")]
+    #[error("expected every {what} once, found `{id}` again")]
     Duplicate {
         /// `query`, `document`, or what the pair is.
         what: &'static str,
@@ -99,7 +99,7 @@ pub enum ErrorKind {
     #[error("already exists")]
     Exists,
     /// A file that has nothing in it.
-    #[error("the file is empty")]
+    #[error("expected at least one line of data, found none")]
     Empty,
     /// Anything else, said in full.
     #[error("{0}")]

@@ -125,6 +125,6 @@ mod tests {
         let nan = run.insert(query.clone(), candidates(&[("a", f64::NAN)])).unwrap_err();
         assert_eq!(nan.to_string(), "score of document `a` is NaN");
         let twice = run.insert(query, candidates(&[("a", 1.0), ("a", 2.0)])).unwrap_err();
-        assert_eq!(twice.to_string(), "duplicate document `a of query q`");
+        assert_eq!(twice.to_string(), "expected every document once, found `a of query q` again");
     }
 }

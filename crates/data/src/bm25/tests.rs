@@ -111,7 +111,10 @@ fn what_cannot_be_indexed_is_refused() {
     };
     let options = Bm25Options::default();
     assert_eq!(refused(&[], options), "no document to index");
-    assert_eq!(refused(&[("a", "x"), ("b", "y"), ("a", "z")], options), "duplicate document `a`");
+    assert_eq!(
+        refused(&[("a", "x"), ("b", "y"), ("a", "z")], options),
+        "expected every document once, found `a` again"
+    );
     let wrong = Bm25Options { b: 1.5, ..options };
     assert_eq!(
         refused(&[("a", "x")], wrong),

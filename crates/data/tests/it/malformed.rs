@@ -25,7 +25,7 @@ fn check<T>(name: &str, content: &[u8], read: impl Fn(&Path) -> Result<T>, expec
 #[test]
 fn qrels() {
     let cases: [(&[u8], Expect); 8] = [
-        (b"", expect!["a.tsv: the file is empty"]),
+        (b"", expect!["a.tsv: expected at least one line of data, found none"]),
         (
             b"q 0 d 1\nq d 1\n",
             expect![
@@ -41,7 +41,9 @@ fn qrels() {
         (b"q 0 d 1.5\n", expect!["a.tsv:1: relevance: expected an integer, found `1.5`"]),
         (
             b"q 0 d 1\n\n# c\nq 0 d 0\n",
-            expect!["a.tsv:4: duplicate judgement of document `d of query q`"],
+            expect![
+                "a.tsv:4: expected every judgement of document once, found `d of query q` again"
+            ],
         ),
         (
             b"query-id\tcorpus-id\tscore\nq\td\n",
@@ -72,7 +74,7 @@ fn qrels() {
 #[test]
 fn runs() {
     let cases: [(&[u8], Expect); 9] = [
-        (b"\n", expect!["a.run: the file is empty"]),
+        (b"\n", expect!["a.run: expected at least one line of data, found none"]),
         (
             b"q Q0 d 1 0.5\n",
             expect![
@@ -89,10 +91,13 @@ fn runs() {
         (b"q Q0 d 1 NaN t\n", expect!["a.run:1: score: expected a number, found `NaN`"]),
         (
             b"q Q0 d 1 2 t\nr Q0 d 1 2 t\nq Q0 e 2 1 t\nq Q0 d 3 0 t\n",
-            expect!["a.run:4: duplicate document `d of query q`"],
+            expect!["a.run:4: expected every document once, found `d of query q` again"],
         ),
         (b"q\td\t0\n", expect!["a.run:1: rank: expected an integer from 1, found `0`"]),
-        (b"q\td\t1\nq\td\t2\n", expect!["a.run:2: duplicate document `d of query q`"]),
+        (
+            b"q\td\t1\nq\td\t2\n",
+            expect!["a.run:2: expected every document once, found `d of query q` again"],
+        ),
         (
             b"q\td\t1\nq\td\n",
             expect!["a.run:2: expected 3 columns (query, document, rank), found 2 columns"],
@@ -106,7 +111,7 @@ fn runs() {
 #[test]
 fn queries() {
     let cases: [(&str, &[u8], Expect); 10] = [
-        ("q.jsonl", b"", expect!["q.jsonl: the file is empty"]),
+        ("q.jsonl", b"", expect!["q.jsonl: expected at least one line of data, found none"]),
         (
             "q.jsonl",
             b"{\"_id\": \"a\", \"text\": \"t\"}\n{\"_id\": \"b\"\n",
@@ -134,7 +139,11 @@ fn queries() {
             b"{\"_id\": \"a\", \"text\": \" \"}\n",
             expect!["q.jsonl:1: query `a` is empty"],
         ),
-        ("q.tsv", b"a\tone\na\ttwo\n", expect!["q.tsv:2: duplicate query `a`"]),
+        (
+            "q.tsv",
+            b"a\tone\na\ttwo\n",
+            expect!["q.tsv:2: expected every query once, found `a` again"],
+        ),
         (
             "q.tsv",
             b"a one\n",
@@ -221,7 +230,7 @@ fn preparing() {
     let cases: [([&[u8]; 4], Expect); 9] = [
         (
             [b"d1\tone\nd1\ttwo\n", QUERIES.as_bytes(), b"", b""],
-            expect!["corpus.tsv:2: duplicate document `d1`"],
+            expect!["corpus.tsv:2: expected every document once, found `d1` again"],
         ),
         (
             [b"d1\tone\nd2\t \n", QUERIES.as_bytes(), b"", b""],
@@ -231,10 +240,13 @@ fn preparing() {
             [b"d1\tone\nd2\tt\xc3\n", QUERIES.as_bytes(), b"", b""],
             expect!["corpus.tsv:2: invalid UTF-8 at byte 4 of the line"],
         ),
-        ([b"", QUERIES.as_bytes(), b"", b""], expect!["corpus.tsv: the file is empty"]),
+        (
+            [b"", QUERIES.as_bytes(), b"", b""],
+            expect!["corpus.tsv: expected at least one line of data, found none"],
+        ),
         (
             [CORPUS.as_bytes(), b"q1\ta\n\nq1\tb\n", b"", b""],
-            expect!["queries.tsv:3: duplicate query `q1`"],
+            expect!["queries.tsv:3: expected every query once, found `q1` again"],
         ),
         (
             [CORPUS.as_bytes(), QUERIES.as_bytes(), b"q1 0 d1 1\nq3 0 d1 1\n", RUN.as_bytes()],
@@ -256,7 +268,9 @@ fn preparing() {
                 b"q1 0 d1 1\nq2 0 d1 1\nq1 0 d1 0\n",
                 RUN.as_bytes(),
             ],
-            expect!["a.qrels:3: duplicate judgement of document `d1 of query q1`"],
+            expect![
+                "a.qrels:3: expected every judgement of document once, found `d1 of query q1` again"
+            ],
         ),
         (
             [
@@ -265,7 +279,7 @@ fn preparing() {
                 QRELS.as_bytes(),
                 b"q1 Q0 d1 1 2 t\nq2 Q0 d1 1 2 t\nq1 Q0 d1 2 1 t\n",
             ],
-            expect!["a.run:3: duplicate document `d1 of query q1`"],
+            expect!["a.run:3: expected every document once, found `d1 of query q1` again"],
         ),
     ];
     for (contents, expected) in &cases {

@@ -43,13 +43,16 @@ fn bad_runs_are_named_with_their_line() {
         (b"\n# c\nq1 Q0 d1 1 nan t\n", "r:3: score: expected a number, found `nan`"),
         (
             b"q1 Q0 d1 1 2 t\nq1 Q0 d2 2 1 t\nq1 Q0 d1 3 0 t\n",
-            "r:3: duplicate document `d1 of query q1`",
+            "r:3: expected every document once, found `d1 of query q1` again",
         ),
         (
             b"q1 Q0 d1 1 2 t\nq2 Q0 d2 2 1 t\nq1 Q0 d1 3 0 t\n",
-            "r:3: duplicate document `d1 of query q1`",
+            "r:3: expected every document once, found `d1 of query q1` again",
         ),
-        ("é Q0 ü 1 2 t\né Q0 ü 2 1 t\n".as_bytes(), "r:2: duplicate document `ü of query é`"),
+        (
+            "é Q0 ü 1 2 t\né Q0 ü 2 1 t\n".as_bytes(),
+            "r:2: expected every document once, found `ü of query é` again",
+        ),
         ("é Q0 ü 1 zwölf t\n".as_bytes(), "r:1: score: expected a number, found `zwölf`"),
         (b"\xef\xbb\xbfq1 Q0 d1 1 2 t\r\nq1 Q0 d2 2 x\r\n", COLUMNS_2),
         (b"q1\tQ0 d1\t1 2 t\nq1\tQ0 d2 \t 2\t1\n", COLUMNS_2),
@@ -64,8 +67,8 @@ fn bad_runs_are_named_with_their_line() {
             "r:1: an id must not contain white space, found `q\u{a0}1`",
         ),
         (b"q1 Q0 d\xff 1 2 t\n", "r:1: invalid UTF-8 at byte 7 of the line"),
-        (b"", "r: the file is empty"),
-        (b"# only a comment\n\n", "r: the file is empty"),
+        (b"", "r: expected at least one line of data, found none"),
+        (b"# only a comment\n\n", "r: expected at least one line of data, found none"),
         (
             b"x Q0 d1 1 2 t\n",
             "run `t` and the qrels have no query in common (the run has 1, the qrels 2)",
@@ -83,20 +86,26 @@ fn bad_qrels_are_named_with_their_line() {
             "q:1: expected 4 columns (query, iteration, document, relevance), found 3 columns",
         ),
         (b"q1 0 d1 1\nq1 0 d2 1.5\n", "q:2: relevance: expected an integer, found `1.5`"),
-        (b"q1 0 d1 1\nq1 0 d1 0\n", "q:2: duplicate judgement of document `d1 of query q1`"),
-        (b"", "q: the file is empty"),
+        (
+            b"q1 0 d1 1\nq1 0 d1 0\n",
+            "q:2: expected every judgement of document once, found `d1 of query q1` again",
+        ),
+        (b"", "q: expected at least one line of data, found none"),
         (
             b"query-id\tcorpus-id\tscore\nq1\td1\n",
             "q:2: expected 3 columns (query, document, relevance), found 2 columns",
         ),
-        ("é 0 ü 1\né 0 ü 1\n".as_bytes(), "q:2: duplicate judgement of document `ü of query é`"),
+        (
+            "é 0 ü 1\né 0 ü 1\n".as_bytes(),
+            "q:2: expected every judgement of document once, found `ü of query é` again",
+        ),
         (
             b"\xef\xbb\xbfq1 0 d1 1\r\n\r\n# c\r\nq1 0 d2\r\n",
             "q:4: expected 4 columns (query, iteration, document, relevance), found 3 columns",
         ),
         (b"q1\t0 d1\tx\n", "q:1: relevance: expected an integer, found `x`"),
         (b"q1 0 d1 nan\n", "q:1: relevance: expected an integer, found `nan`"),
-        (b"# c\n\r\n", "q: the file is empty"),
+        (b"# c\n\r\n", "q: expected at least one line of data, found none"),
         (b"q1 0 d\xff 1\n", "q:1: invalid UTF-8 at byte 6 of the line"),
     ] {
         assert_eq!(qrels_error(bytes), message);
