@@ -23,7 +23,7 @@ const QUERIES_PER_CALL: usize = 8;
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct RerankArgs {
-    /// A checkpoint: a Hugging Face folder, or ORG/NAME or ORG/NAME@REVISION of the hub
+    /// A checkpoint: a Hugging Face folder, or its name on the hub: ORG/NAME, ORG/NAME@REVISION
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
 
