@@ -1,6 +1,9 @@
 //! `cargo xtask bench`: speed, measured beside peers on the same inputs in one session.
 
 mod forward;
+mod peer;
+mod shape;
+mod train;
 
 /// Measure speed beside peers.
 #[derive(clap::Args)]
@@ -12,10 +15,12 @@ pub struct BenchArgs {
 #[derive(clap::Subcommand)]
 enum Workload {
     Forward(forward::ForwardArgs),
+    Train(train::TrainArgs),
 }
 
 pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     match &args.workload {
         Workload::Forward(args) => forward::forward(args),
+        Workload::Train(args) => train::train(args),
     }
 }

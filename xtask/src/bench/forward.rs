@@ -1,21 +1,17 @@
 //! `cargo xtask bench forward`: forward passes of Tamis, PyTorch and ONNX Runtime, in turns.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::str::FromStr;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use tamis_data::output;
 use tamis_model::{IdGroup, Precision, Reranker, Settings};
 
+use super::peer::Peer;
+use super::shape::Shape;
 use crate::device::device;
 use crate::progress::say;
-
-/// Tokens of a query of the bench.
-const QUERY: usize = 16;
 
 /// Time the forward pass of a checkpoint beside PyTorch and ONNX Runtime.
 ///
@@ -67,38 +63,10 @@ pub struct ForwardArgs {
     out: Option<PathBuf>,
 }
 
-/// A workload: so many pairs of so many tokens each, special tokens included.
-#[derive(Debug, Clone, Copy)]
-struct Shape {
-    rows: usize,
-    tokens: usize,
-}
-
-impl FromStr for Shape {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let problem = || format!("expected PAIRSxTOKENS with more than 20 tokens, found `{text}`");
-        let (rows, tokens) = text.split_once('x').ok_or_else(problem)?;
-        let shape = Self {
-            rows: rows.parse().map_err(|_| problem())?,
-            tokens: tokens.parse().map_err(|_| problem())?,
-        };
-        if shape.rows == 0 || shape.tokens < QUERY + 4 { Err(problem()) } else { Ok(shape) }
-    }
-}
-
 /// Who is measured.
 enum Engine {
     Tamis(Box<Reranker>),
     Peer(Peer),
-}
-
-/// A process that answers `rows tokens` with `seconds score`.
-struct Peer {
-    child: Child,
-    requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
 }
 
 pub fn forward(args: &ForwardArgs) -> Result<()> {
@@ -111,7 +79,10 @@ pub fn forward(args: &ForwardArgs) -> Result<()> {
     for name in args.python.iter().flat_map(|_| &args.peers) {
         let python = args.python.as_deref().expect("there are peers only with a Python");
         say(&format!("starting {name}"));
-        engines.push((name.clone(), Engine::Peer(Peer::start(python, name, args)?)));
+        engines.push((
+            name.clone(),
+            Engine::Peer(Peer::start(python, &args.script, name, &args.model, args.threads)?),
+        ));
     }
     let mut table = String::from(
         "| pairs x tokens | engine | median ms | least | most | pairs/s | times the best peer of \
@@ -177,7 +148,7 @@ impl Engine {
         match self {
             Self::Tamis(reranker) => {
                 let ids: Vec<(Vec<u32>, Vec<u32>)> =
-                    (0..shape.rows).map(|row| pair(row, shape.tokens)).collect();
+                    (0..shape.rows).map(|row| shape.pair(row)).collect();
                 let groups: Vec<IdGroup<'_>> = ids
                     .iter()
                     .map(|(query, document)| IdGroup { query, documents: vec![document] })
@@ -186,79 +157,10 @@ impl Engine {
                 let (scores, _) = reranker.score_ids(&groups)?;
                 Ok((start.elapsed().as_secs_f64(), f64::from(scores[0][0])))
             }
-            Self::Peer(peer) => peer.ask(shape),
-        }
-    }
-}
-
-/// The ids of one pair; benches/forward/peers.py makes the same.
-fn pair(row: usize, tokens: usize) -> (Vec<u32>, Vec<u32>) {
-    let word = |i: usize| 1000 + ((row * 4099 + i * 7919) % 20_000) as u32;
-    let query = (0..QUERY).map(word).collect();
-    (query, (0..tokens - QUERY - 3).map(|i| word(1000 + i)).collect())
-}
-
-impl Peer {
-    fn start(python: &Path, name: &str, args: &ForwardArgs) -> Result<Self> {
-        let mut child = Command::new(python)
-            .arg(&args.script)
-            .arg(name)
-            .arg(&args.model)
-            .env("BENCH_THREADS", args.threads.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("{}: cannot be started", python.display()))?;
-        let requests = child.stdin.take().expect("it was asked for");
-        let answers = BufReader::new(child.stdout.take().expect("it was asked for"));
-        let mut peer = Self { child, requests, answers };
-        let ready = peer.line()?;
-        ensure!(ready == "ready", "{name}: expected `ready`, found `{ready}`");
-        Ok(peer)
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        if self.answers.read_line(&mut line)? == 0 {
-            bail!("it ended without an answer; run its script by hand to see why");
-        }
-        Ok(line.trim().to_owned())
-    }
-
-    fn ask(&mut self, shape: Shape) -> Result<(f64, f64)> {
-        writeln!(self.requests, "{} {}", shape.rows, shape.tokens)?;
-        let line = self.line()?;
-        let (seconds, score) = line.split_once(' ').context("expected `seconds score`")?;
-        Ok((seconds.parse()?, score.parse()?))
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may be gone already; there is nothing to do about either.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pair_fills_its_row() {
-        let (query, document) = pair(3, 128);
-        assert_eq!(query.len() + document.len() + 3, 128);
-        assert!(query.iter().chain(&document).all(|id| (1000..21_000).contains(id)));
-    }
-
-    #[test]
-    fn shapes_are_pairs_by_tokens() {
-        let shape: Shape = "32x128".parse().unwrap();
-        assert_eq!((shape.rows, shape.tokens), (32, 128));
-        for bad in ["32", "0x128", "1x19", "axb", ""] {
-            assert!(bad.parse::<Shape>().is_err(), "{bad}");
+            Self::Peer(peer) => match peer.ask(shape)?[..] {
+                [seconds, logit] => Ok((seconds, logit)),
+                ref other => bail!("expected seconds and a logit, found {other:?}"),
+            },
         }
     }
 }
