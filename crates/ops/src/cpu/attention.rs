@@ -78,7 +78,7 @@ struct Attended {
 
 impl Attended {
     fn new(kernels: &'static Kernels) -> Self {
-        let sums = Tile([[0.0; COLUMNS]; tile::ROWS]);
+        let sums = Tile::default();
         Self { kernels, keys: Vec::new(), values: Vec::new(), probabilities: Vec::new(), sums }
     }
 
@@ -126,7 +126,7 @@ impl Attended {
             for first_key in (0..n).step_by(COLUMNS) {
                 let columns = (n - first_key).min(COLUMNS).next_multiple_of(LANES);
                 let keys = &self.keys[first_key * width..][..columns * width];
-                (self.kernels.f32)(queries, Panel::new(keys, columns), &mut self.sums);
+                (self.kernels.f32.tile)(queries, Panel::new(keys, columns), &mut self.sums);
                 for (query, sums) in self.sums.0[..n_queries].iter().enumerate() {
                     let place = query * n_padded + first_key;
                     self.probabilities[place..place + columns].copy_from_slice(&sums[..columns]);
@@ -148,7 +148,7 @@ impl Attended {
                 let columns = n_columns.next_multiple_of(LANES);
                 let (panel, rest) = values.split_at(n * columns);
                 values = rest;
-                (self.kernels.f32)(probabilities, Panel::new(panel, columns), &mut self.sums);
+                (self.kernels.f32.tile)(probabilities, Panel::new(panel, columns), &mut self.sums);
                 for (out, sums) in out.chunks_mut(stride).zip(&self.sums.0) {
                     out[first_column..first_column + n_columns].copy_from_slice(&sums[..n_columns]);
                 }

@@ -8,7 +8,9 @@ use std::mem::MaybeUninit;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::tile::{Bf16Pair, COLUMNS, Kernels, LANES, Panel, ROWS, RowsOf, Tile, kernels};
+use super::tile::{
+    Bf16Pair, COLUMNS, DEPTH, Kernels, LANES, MAX_ROWS, Panel, Product, RowsOf, Tile, kernels,
+};
 use crate::packed::Precision;
 pub(crate) use finish::Finish;
 use finish::{Place, finish_tile};
@@ -16,7 +18,7 @@ use int8::{Int8, RowScale, quantise_row};
 
 /// Rows that one task takes, at most: their inputs stay in the cache of a core while all panels
 /// pass by.
-const BLOCK_ROWS: usize = 16 * ROWS;
+const BLOCK_ROWS: usize = 96;
 
 /// A linear map, packed.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ impl Panels {
         };
         let weight = match precision {
             Precision::F32 => Weight::F32(pack(n_in, n_out, at)),
-            Precision::Bf16 => Weight::Bf16(pack(n_in.div_ceil(2), n_out, |pair, output| {
+            Precision::Bf16 => Weight::Bf16(pack(words(n_in, 2), n_out, |pair, output| {
                 bf16_pair(at(2 * pair, output), at(2 * pair + 1, output))
             })),
             Precision::Int8 => Weight::Int8(Int8::new(weight, n_in, n_out)),
@@ -72,8 +74,9 @@ impl Panels {
             assert_eq!(other.len(), n_rows * self.n_out, "what is added has the product's shape");
         }
         // As many rows a task as give every thread the same work, in whole tiles.
-        let share = n_rows.div_ceil(rayon::current_num_threads()).next_multiple_of(ROWS);
-        let block = share.clamp(ROWS, BLOCK_ROWS);
+        let tile_rows = self.tile_rows(kernels());
+        let share = n_rows.div_ceil(rayon::current_num_threads()).next_multiple_of(tile_rows);
+        let block = share.clamp(tile_rows, BLOCK_ROWS);
         let places = &mut out.spare_capacity_mut()[..n_rows * self.n_out];
         places
             .par_chunks_mut(block * self.n_out)
@@ -91,6 +94,15 @@ impl Panels {
         out
     }
 
+    /// Rows of a tile.
+    fn tile_rows(&self, kernels: &Kernels) -> usize {
+        match self.weight {
+            Weight::F32(_) => kernels.f32.rows,
+            Weight::Bf16(_) => kernels.bf16.rows,
+            Weight::Int8(_) => kernels.int8.rows,
+        }
+    }
+
     fn block(
         &self,
         kernels: &Kernels,
@@ -104,14 +116,13 @@ impl Panels {
             Weight::F32(weight) => {
                 let rows = RowsOf::new(x, n_rows, self.n_in, self.n_in);
                 let tile = &mut scratch.sums;
-                self.tiles(weight, rows, out, |rows, panel, place, out| {
-                    (kernels.f32)(rows, panel, tile);
+                self.tiles(kernels.f32, weight, rows, tile, |tile, place| {
                     finish_tile(tile, place, &self.bias, finish, out);
                 });
             }
             Weight::Bf16(weight) => {
-                let depth = self.n_in.div_ceil(2);
-                scratch.words.resize(n_rows * depth, 0);
+                let depth = words(self.n_in, 2);
+                scratch.words.resize(n_rows.next_multiple_of(MAX_ROWS) * depth, 0);
                 for (x, pairs) in
                     x.chunks_exact(self.n_in).zip(scratch.words.chunks_exact_mut(depth))
                 {
@@ -119,14 +130,13 @@ impl Panels {
                 }
                 let rows = RowsOf::new(&scratch.words, n_rows, depth, depth);
                 let tile = &mut scratch.sums;
-                self.tiles(weight, rows, out, |rows, panel, place, out| {
-                    (kernels.bf16)(rows, panel, tile);
+                self.tiles(kernels.bf16, weight, rows, tile, |tile, place| {
                     finish_tile(tile, place, &self.bias, finish, out);
                 });
             }
             Weight::Int8(weight) => {
-                let depth = self.n_in.div_ceil(4);
-                scratch.words.resize(n_rows * depth, 0);
+                let depth = words(self.n_in, 4);
+                scratch.words.resize(n_rows.next_multiple_of(MAX_ROWS) * depth, 0);
                 scratch.scales.clear();
                 for (x, quads) in
                     x.chunks_exact(self.n_in).zip(scratch.words.chunks_exact_mut(depth))
@@ -135,8 +145,7 @@ impl Panels {
                 }
                 let rows = RowsOf::new(&scratch.words, n_rows, depth, depth);
                 let (tile, sums) = (&mut scratch.integers, &mut scratch.sums);
-                self.tiles(&weight.quads, rows, out, |rows, panel, place, out| {
-                    (kernels.int8)(rows, panel, tile);
+                self.tiles(kernels.int8, &weight.quads, rows, tile, |tile, place| {
                     weight.scale_tile(tile, place, &scratch.scales, sums);
                     finish_tile(sums, place, &self.bias, finish, out);
                 });
@@ -144,52 +153,46 @@ impl Panels {
         }
     }
 
-    /// Calls `product` for every tile: panel by panel, and within one all rows from the top.
-    fn tiles<T: Copy>(
+    /// Multiplies tile after tile and calls `finish` for each: panel by panel, and within one all
+    /// rows from the top.
+    fn tiles<T: Copy, S>(
         &self,
+        product: Product<T, S>,
         weight: &[T],
         rows: RowsOf<'_, T>,
-        out: &mut [MaybeUninit<f32>],
-        mut product: impl FnMut(RowsOf<'_, T>, Panel<'_, T>, Place, &mut [MaybeUninit<f32>]),
+        tile: &mut Tile<S>,
+        mut finish: impl FnMut(&Tile<S>, Place),
     ) {
         let depth = rows.depth();
         for first_column in (0..self.n_out).step_by(COLUMNS) {
             let n_columns = (self.n_out - first_column).min(COLUMNS);
             let width = n_columns.next_multiple_of(LANES);
             let panel = Panel::new(&weight[first_column * depth..][..width * depth], width);
-            for first_row in (0..rows.len()).step_by(ROWS) {
-                let tile = rows.tile(first_row);
-                let place = Place {
-                    first_row,
-                    n_rows: tile.len(),
-                    first_column,
-                    n_columns,
-                    stride: self.n_out,
-                };
-                product(tile, panel, place, out);
+            for first_row in (0..rows.len()).step_by(product.rows) {
+                let rows = rows.tile(first_row, product.rows);
+                (product.tile)(rows, panel, tile);
+                let n_rows = rows.len();
+                finish(
+                    tile,
+                    Place { first_row, n_rows, first_column, n_columns, stride: self.n_out },
+                );
             }
         }
     }
 }
 
+/// Words of a row of `n` elements, so many to a word, filled up as the kernels want it.
+fn words(n: usize, per_word: usize) -> usize {
+    n.div_ceil(per_word).next_multiple_of(DEPTH)
+}
+
+#[derive(Default)]
 struct Scratch {
     sums: Tile<f32>,
     integers: Tile<i32>,
     words: Vec<u32>,
     bytes: Vec<u8>,
     scales: Vec<RowScale>,
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self {
-            sums: Tile([[0.0; COLUMNS]; ROWS]),
-            integers: Tile([[0; COLUMNS]; ROWS]),
-            words: Vec::new(),
-            bytes: Vec::new(),
-            scales: Vec::new(),
-        }
-    }
 }
 
 /// Panels of a `[depth, n_out]` matrix; columns after the last are `value`'s business.

@@ -4,6 +4,8 @@
 //! number of rows in the tile: a row's result does not depend on the rows that it shares a batch with.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -11,8 +13,15 @@ mod portable;
 
 use std::sync::OnceLock;
 
-/// Rows of a tile: six times four vectors of sums leave registers for the operands.
+/// Rows that vector registers hold: six times four vectors of sums leave some for the operands.
 pub(super) const ROWS: usize = 6;
+
+/// Rows of the largest tile.
+pub(super) const MAX_ROWS: usize = 32;
+
+/// Rows of pairs and quads are filled up with zeros to a multiple of this, and followed by as many
+/// rows as make a tile of [`MAX_ROWS`] whole; panels are as deep.
+pub(super) const DEPTH: usize = 16;
 
 /// Columns of a panel, at most; the last panel of a matrix may be narrower.
 pub(super) const COLUMNS: usize = 64;
@@ -23,7 +32,13 @@ pub(super) const LANES: usize = 16;
 /// Sums of a tile. Rows and columns beyond those of the product mean nothing.
 #[repr(align(64))]
 #[derive(Clone)]
-pub(super) struct Tile<T>(pub(super) [[T; COLUMNS]; ROWS]);
+pub(super) struct Tile<T>(pub(super) [[T; COLUMNS]; MAX_ROWS]);
+
+impl<T: Copy + Default> Default for Tile<T> {
+    fn default() -> Self {
+        Self([[T::default(); COLUMNS]; MAX_ROWS])
+    }
+}
 
 /// Rows that start `stride` elements apart, of which the first `depth` count.
 #[derive(Clone, Copy)]
@@ -50,9 +65,9 @@ impl<'a, T> RowsOf<'a, T> {
         self.depth
     }
 
-    /// The rows from `first` on, at most as many as a tile has.
-    pub(super) fn tile(&self, first: usize) -> Self {
-        let n_rows = (self.n_rows - first).min(ROWS);
+    /// The rows from `first` on, at most `most`.
+    pub(super) fn tile(&self, first: usize, most: usize) -> Self {
+        let n_rows = (self.n_rows - first).min(most);
         Self::new(&self.values[first * self.stride..], n_rows, self.depth, self.stride)
     }
 }
@@ -79,17 +94,33 @@ pub(super) type Bf16Pair = u32;
 /// Four neighbouring inner elements of the left side (unsigned) in one word, the first lowest.
 pub(super) type ByteQuad = u32;
 
+/// A product of a few rows and a panel.
+pub(super) struct Product<T, S> {
+    /// How many rows it takes, at most.
+    pub(super) rows: usize,
+    /// Writes the sums.
+    pub(super) tile: fn(RowsOf<'_, T>, Panel<'_, T>, &mut Tile<S>),
+}
+
+impl<T, S> Clone for Product<T, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, S> Copy for Product<T, S> {}
+
 /// The products that a machine offers.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
     /// What they are made of.
     pub(super) name: &'static str,
     /// Single precision.
-    pub(super) f32: fn(RowsOf<'_, f32>, Panel<'_, f32>, &mut Tile<f32>),
+    pub(super) f32: Product<f32, f32>,
     /// bfloat16 pairs into single precision.
-    pub(super) bf16: fn(RowsOf<'_, Bf16Pair>, Panel<'_, Bf16Pair>, &mut Tile<f32>),
+    pub(super) bf16: Product<Bf16Pair, f32>,
     /// Unsigned times signed bytes, in fours, into 32-bit integers.
-    pub(super) int8: fn(RowsOf<'_, ByteQuad>, Panel<'_, ByteQuad>, &mut Tile<i32>),
+    pub(super) int8: Product<ByteQuad, i32>,
 }
 
 /// The best kernels for this machine, chosen once.
@@ -105,6 +136,7 @@ fn available() -> Vec<Kernels> {
     {
         all.extend(avx2::kernels());
         all.extend(avx512::kernels());
+        all.extend(amx::kernels());
     }
     all
 }
@@ -148,69 +180,67 @@ mod tests {
         values(n, seed).into_iter().map(|v| v as f32 / u32::MAX as f32 * 2.0 - 1.0).collect()
     }
 
-    /// Every shape of a tile, at depths that do and do not fill a vector.
-    fn shapes() -> impl Iterator<Item = (usize, usize, usize)> {
-        [1, 2, 31, 96].into_iter().flat_map(|depth| {
-            (1..=ROWS).flat_map(move |n_rows| {
-                (1..=4).map(move |vectors| (n_rows, vectors * LANES, depth))
-            })
-        })
+    /// The kernels of this machine, and those whose instructions can be played.
+    fn all() -> Vec<Kernels> {
+        #[cfg(target_arch = "x86_64")]
+        let played = Some(amx::tests::PLAYED);
+        #[cfg(not(target_arch = "x86_64"))]
+        let played = None;
+        available().into_iter().chain(played).collect()
     }
 
-    fn same<T: Copy + Into<f64>>(
-        (a, b): (&Tile<T>, &Tile<T>),
-        (n_rows, width): (usize, usize),
+    /// Compares a product with the portable one for every number of rows and vectors, on rows that
+    /// are followed by others as a real matrix's are.
+    fn compare<T: Copy, S: Copy + Default + Into<f64>>(
+        (name, product, portable): (&str, Product<T, S>, Product<T, S>),
+        depths: &[usize],
+        values: impl Fn(usize, u32) -> Vec<T>,
         tolerance: f64,
-        what: &str,
     ) {
-        for row in 0..n_rows {
-            for column in 0..width {
-                let (a, b) = (a.0[row][column].into(), b.0[row][column].into());
-                assert!((a - b).abs() <= tolerance, "{what}, {row}, {column}: {a} and {b}");
+        for &depth in depths {
+            let stride = depth + 3;
+            let a = values(MAX_ROWS * stride, 1);
+            for n_rows in 1..=product.rows {
+                for width in (1..=4).map(|vectors| vectors * LANES) {
+                    let b = values(depth * width, 2);
+                    let (rows, panel) =
+                        (RowsOf::new(&a, n_rows, depth, stride), Panel::new(&b, width));
+                    let mut found = Tile::default();
+                    (product.tile)(rows, panel, &mut found);
+                    let mut expected = Tile::default();
+                    for first in (0..n_rows).step_by(portable.rows) {
+                        let mut tile = Tile::default();
+                        (portable.tile)(rows.tile(first, portable.rows), panel, &mut tile);
+                        let n = (n_rows - first).min(portable.rows);
+                        expected.0[first..first + n].copy_from_slice(&tile.0[..n]);
+                    }
+                    for row in 0..n_rows {
+                        for column in 0..width {
+                            let (a, b) = (found.0[row][column], expected.0[row][column]);
+                            let (a, b): (f64, f64) = (a.into(), b.into());
+                            assert!(
+                                (a - b).abs() <= tolerance,
+                                "{name}, {n_rows} x {depth} x {width}, {row}, {column}: {a}, {b}"
+                            );
+                        }
+                    }
+                }
             }
         }
     }
 
     #[test]
     fn all_kernels_agree_with_the_portable_ones() {
-        for kernels in available() {
-            for (n_rows, width, depth) in shapes() {
-                let shape = (n_rows, width);
-                let what = format!("{} {n_rows} x {depth} x {width}", kernels.name);
-                let stride = depth + 3;
-
-                let (a, b) = (floats(n_rows * stride, 1), floats(depth * width, 2));
-                let rows = RowsOf::new(&a, n_rows, depth, stride);
-                let run = |kernels: &Kernels| {
-                    let mut tile = Tile([[0.0; COLUMNS]; ROWS]);
-                    (kernels.f32)(rows, Panel::new(&b, width), &mut tile);
-                    tile
-                };
-                same((&run(&kernels), &run(&portable::KERNELS)), shape, 1e-5, &what);
-
-                let half = |seed, n| -> Vec<Bf16Pair> {
-                    let halves = |v: f32| v.to_bits() >> 16;
-                    let (low, high) = (floats(n, seed), floats(n, seed + 1));
-                    low.into_iter().zip(high).map(|(l, h)| halves(l) | halves(h) << 16).collect()
-                };
-                let (a, b) = (half(3, n_rows * stride), half(5, depth * width));
-                let rows = RowsOf::new(&a, n_rows, depth, stride);
-                let run = |kernels: &Kernels| {
-                    let mut tile = Tile([[0.0; COLUMNS]; ROWS]);
-                    (kernels.bf16)(rows, Panel::new(&b, width), &mut tile);
-                    tile
-                };
-                same((&run(&kernels), &run(&portable::KERNELS)), shape, 2e-5, &what);
-
-                let (a, b) = (values(n_rows * stride, 7), values(depth * width, 8));
-                let rows = RowsOf::new(&a, n_rows, depth, stride);
-                let run = |kernels: &Kernels| {
-                    let mut tile = Tile([[0; COLUMNS]; ROWS]);
-                    (kernels.int8)(rows, Panel::new(&b, width), &mut tile);
-                    tile
-                };
-                same((&run(&kernels), &run(&portable::KERNELS)), shape, 0.0, &what);
-            }
+        let pairs = |n, seed| -> Vec<Bf16Pair> {
+            let halves = |v: f32| v.to_bits() >> 16;
+            let (low, high) = (floats(n, seed), floats(n, seed + 10));
+            low.into_iter().zip(high).map(|(l, h)| halves(l) | halves(h) << 16).collect()
+        };
+        for kernels in all() {
+            let (name, plain) = (kernels.name, portable::KERNELS);
+            compare((name, kernels.f32, plain.f32), &[1, 2, 31, 96], floats, 1e-5);
+            compare((name, kernels.bf16, plain.bf16), &[DEPTH, 6 * DEPTH], pairs, 4e-5);
+            compare((name, kernels.int8, plain.int8), &[DEPTH, 6 * DEPTH], values, 0.0);
         }
     }
 
@@ -218,13 +248,14 @@ mod tests {
     fn a_row_is_the_same_in_any_tile() {
         let (depth, width) = (77, 64);
         let (a, b) = (floats(ROWS * depth, 1), floats(depth * width, 2));
-        for kernels in available() {
-            let mut full = Tile([[0.0; COLUMNS]; ROWS]);
-            (kernels.f32)(RowsOf::new(&a, ROWS, depth, depth), Panel::new(&b, width), &mut full);
+        for kernels in all() {
+            let mut full = Tile::default();
+            let rows = RowsOf::new(&a, ROWS, depth, depth);
+            (kernels.f32.tile)(rows, Panel::new(&b, width), &mut full);
             for row in 0..ROWS {
-                let mut one = Tile([[0.0; COLUMNS]; ROWS]);
+                let mut one = Tile::default();
                 let rows = RowsOf::new(&a[row * depth..], 1, depth, depth);
-                (kernels.f32)(rows, Panel::new(&b, width), &mut one);
+                (kernels.f32.tile)(rows, Panel::new(&b, width), &mut one);
                 assert_eq!(one.0[0], full.0[row], "{}", kernels.name);
             }
         }
@@ -233,16 +264,20 @@ mod tests {
     #[test]
     fn portable_products_are_those_of_the_definition() {
         let (a, b) = ([1.0, 2.0, 3.0, 4.0], floats(2 * 16, 1));
-        let mut tile = Tile([[0.0; COLUMNS]; ROWS]);
-        (portable::KERNELS.f32)(RowsOf::new(&a, 2, 2, 2), Panel::new(&b, 16), &mut tile);
+        let mut tile = Tile::default();
+        (portable::KERNELS.f32.tile)(RowsOf::new(&a, 2, 2, 2), Panel::new(&b, 16), &mut tile);
         for column in 0..16 {
             assert_eq!(tile.0[0][column], b[column] + 2.0 * b[16 + column]);
             assert_eq!(tile.0[1][column], 3.0 * b[column] + 4.0 * b[16 + column]);
         }
         // 255 · -1 + 1 · 2 + 0 · 3 + 2 · -128
         let (a, b) = (u32::from_le_bytes([255, 1, 0, 2]), u32::from_le_bytes([0xff, 2, 3, 0x80]));
-        let mut tile = Tile([[0; COLUMNS]; ROWS]);
-        (portable::KERNELS.int8)(RowsOf::new(&[a], 1, 1, 1), Panel::new(&[b; 16], 16), &mut tile);
+        let mut tile = Tile::default();
+        (portable::KERNELS.int8.tile)(
+            RowsOf::new(&[a], 1, 1, 1),
+            Panel::new(&[b; 16], 16),
+            &mut tile,
+        );
         assert_eq!(tile.0[0][..16], [-255 + 2 - 256; 16]);
     }
 }

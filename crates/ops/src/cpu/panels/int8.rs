@@ -3,7 +3,7 @@
 use multiversion::multiversion;
 
 use super::finish::Place;
-use super::pack;
+use super::{pack, words};
 use crate::cpu::tile::{ByteQuad, LANES, Tile};
 
 /// Adding 1.5 · 2²³ rounds to an integer, ties to even, and leaves it in the low bits.
@@ -81,7 +81,7 @@ impl Int8 {
                 bytes.push(byte);
             }
         }
-        let quads = pack(n_in.div_ceil(4), n_out, |quad, output| {
+        let quads = pack(words(n_in, 4), n_out, |quad, output| {
             u32::from_le_bytes(std::array::from_fn(|i| {
                 let input = 4 * quad + i;
                 if input < n_in && output < n_out { bytes[input * n_out + output] } else { 0 }

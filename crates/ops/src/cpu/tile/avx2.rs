@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm256_setzero_si256, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 
-use super::{Bf16Pair, ByteQuad, Kernels, LANES, Panel, RowsOf, Tile};
+use super::{Bf16Pair, ByteQuad, Kernels, LANES, Panel, Product, ROWS, RowsOf, Tile};
 
 /// Elements of one vector.
 const HALF: usize = 8;
@@ -16,7 +16,12 @@ const HALF: usize = 8;
 /// The kernels, if this machine has the instructions.
 pub(super) fn kernels() -> Option<Kernels> {
     let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    detected.then_some(Kernels { name: "avx2", f32, bf16, int8 })
+    detected.then_some(Kernels {
+        name: "avx2",
+        f32: Product { rows: ROWS, tile: f32 },
+        bf16: Product { rows: ROWS, tile: bf16 },
+        int8: Product { rows: ROWS, tile: int8 },
+    })
 }
 
 macro_rules! by_rows {

@@ -7,7 +7,7 @@ use std::arch::x86_64::{
     _mm512_storeu_si512,
 };
 
-use super::{Bf16Pair, ByteQuad, Kernels, LANES, Panel, RowsOf, Tile, by_shape};
+use super::{Bf16Pair, ByteQuad, Kernels, LANES, Panel, Product, ROWS, RowsOf, Tile, by_shape};
 
 /// The kernels that this machine has the instructions for.
 pub(super) fn kernels() -> Option<Kernels> {
@@ -23,9 +23,13 @@ pub(super) fn kernels() -> Option<Kernels> {
             (true, false) => "avx512+bf16",
             (true, true) => "avx512+bf16+vnni",
         },
-        f32,
-        bf16: if has_bf16 { bf16 } else { widened_bf16 },
-        int8: if has_vnni { int8 } else { super::avx2::kernels()?.int8 },
+        f32: Product { rows: ROWS, tile: f32 },
+        bf16: Product { rows: ROWS, tile: if has_bf16 { bf16 } else { widened_bf16 } },
+        int8: if has_vnni {
+            Product { rows: ROWS, tile: int8 }
+        } else {
+            super::avx2::kernels()?.int8
+        },
     })
 }
 

@@ -1,8 +1,13 @@
 //! Products in plain Rust, for every machine: what the other kernels are tested against.
 
-use super::{Bf16Pair, ByteQuad, COLUMNS, Kernels, Panel, RowsOf, Tile};
+use super::{Bf16Pair, ByteQuad, COLUMNS, Kernels, Panel, Product, ROWS, RowsOf, Tile};
 
-pub(super) const KERNELS: Kernels = Kernels { name: "portable", f32, bf16, int8 };
+pub(super) const KERNELS: Kernels = Kernels {
+    name: "portable",
+    f32: Product { rows: ROWS, tile: f32 },
+    bf16: Product { rows: ROWS, tile: bf16 },
+    int8: Product { rows: ROWS, tile: int8 },
+};
 
 fn f32(a: RowsOf<'_, f32>, b: Panel<'_, f32>, out: &mut Tile<f32>) {
     product(a, b, out, |sum, a, b| sum + a * b);
