@@ -9,7 +9,6 @@ pub mod modernbert;
 pub mod roberta;
 
 mod architecture;
-mod blocks;
 mod post_norm;
 mod pre_norm;
 mod rotary;

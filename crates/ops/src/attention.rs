@@ -6,72 +6,164 @@ use crate::dropout::{Dropout, dropout};
 use crate::extension::{RerankOps, Routed, has_kernels};
 use crate::rows::Rows;
 
-/// Bidirectional multi-head self-attention without padding.
+/// How the queries of a row meet its keys.
+///
+/// # Source
+/// Vaswani et al. 2017, "Attention Is All You Need", section 3.2; shared keys: Ainslie et al. 2023,
+/// "GQA"; windows: Beltagy et al. 2020, "Longformer", section 3.1; the cap: Gemma Team 2024,
+/// "Gemma 2", section 2.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionConfig {
+    /// Heads of queries.
+    pub n_heads: usize,
+    /// Heads of keys and values. Each serves `n_heads / n_kv_heads` heads of queries, neighbours.
+    pub n_kv_heads: usize,
+    /// Width of a head.
+    pub width: usize,
+    /// The factor of scores.
+    pub scale: f32,
+    /// How many places back a query sees.
+    pub before: usize,
+    /// How many places ahead a query sees.
+    pub after: usize,
+    /// Where set, a score becomes `cap * tanh(score / cap)`.
+    pub cap: Option<f32>,
+}
+
+impl AttentionConfig {
+    /// Every token sees its whole row; scores are divided by the root of a head's width.
+    #[must_use]
+    pub fn bidirectional(n_heads: usize, width: usize) -> Self {
+        Self {
+            n_heads,
+            n_kv_heads: n_heads,
+            width,
+            scale: 1.0 / (width as f32).sqrt(),
+            before: usize::MAX,
+            after: usize::MAX,
+            cap: None,
+        }
+    }
+
+    /// Every token sees itself and those before it; keys may be shared.
+    #[must_use]
+    pub fn causal(n_heads: usize, n_kv_heads: usize, width: usize) -> Self {
+        Self { n_kv_heads, after: 0, ..Self::bidirectional(n_heads, width) }
+    }
+
+    /// The same, seeing no farther than `reach` places to either side.
+    #[must_use]
+    pub fn within(self, reach: usize) -> Self {
+        Self { before: self.before.min(reach), after: self.after.min(reach), ..self }
+    }
+
+    /// Width of queries, keys and values side by side.
+    #[must_use]
+    pub fn qkv_width(&self) -> usize {
+        (self.n_heads + 2 * self.n_kv_heads) * self.width
+    }
+
+    /// The first column of the query, key and value of a head of queries.
+    pub(crate) fn columns(&self, head_idx: usize) -> [usize; 3] {
+        let kv = head_idx / (self.n_heads / self.n_kv_heads);
+        let keys = self.n_heads + kv;
+        [head_idx, keys, keys + self.n_kv_heads].map(|head| head * self.width)
+    }
+}
+
+/// Multi-head self-attention without padding.
 ///
 /// Dropout applies to the attention probabilities, as in BERT.
 ///
 /// # Shapes
-/// - `qkv`: `[tokens, 3 * hidden]`, queries, keys and values side by side, heads contiguous in each
-/// - result: `[tokens, hidden]`
+/// - `qkv`: `[tokens, (heads + 2 * kv_heads) * width]`, queries, keys and values side by side, heads
+///   contiguous in each
+/// - result: `[tokens, heads * width]`
 ///
 /// # Panics
-/// When the width is not a multiple of `3 * n_heads` or `rows` does not cover the tokens.
+/// When `qkv` has another width, heads cannot share keys evenly, or `rows` does not cover the tokens.
 ///
-/// # Source
-/// Vaswani et al. 2017, "Attention Is All You Need", section 3.2; scale `1 / sqrt(hidden / n_heads)`.
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use tamis_ops::{AttentionConfig, Dropout, Rows, attention};
+///
+/// let qkv = Tensor::<2>::random([7, 3 * 8], Distribution::Default, &Device::flex());
+/// let config = AttentionConfig::bidirectional(2, 4);
+/// let context = attention(qkv, &Rows::from_lengths(&[3, 4]), config, Dropout::NONE);
+/// assert_eq!(context.dims(), [7, 8]);
+/// ```
 #[must_use]
-pub fn attention(qkv: Tensor<2>, rows: &Rows, n_heads: usize, drop: Dropout) -> Tensor<2> {
+pub fn attention(qkv: Tensor<2>, rows: &Rows, config: AttentionConfig, drop: Dropout) -> Tensor<2> {
     let [n_tokens, width] = qkv.dims();
-    assert_eq!(width % (3 * n_heads), 0, "three times the heads divide the width");
+    assert!(config.n_heads.is_multiple_of(config.n_kv_heads), "heads share keys evenly");
+    assert_eq!(width, config.qkv_width(), "queries, keys and values side by side");
     assert_eq!(n_tokens, rows.n_tokens(), "rows cover the tokens");
     if has_kernels(&qkv.device(), qkv.dtype()) {
         return Tensor::from_dispatch(Routed::tamis_attention(
             qkv.into_dispatch(),
             rows.clone(),
-            n_heads,
+            config,
             drop,
         ));
     }
-    composed(qkv, rows, n_heads, drop)
+    composed(qkv, rows, config, drop)
 }
 
 /// The same on any device: rows are padded to the longest, masked, and packed again.
-fn composed(qkv: Tensor<2>, rows: &Rows, n_heads: usize, drop: Dropout) -> Tensor<2> {
+fn composed(qkv: Tensor<2>, rows: &Rows, config: AttentionConfig, drop: Dropout) -> Tensor<2> {
     let device = qkv.device();
-    let [_, width] = qkv.dims();
-    let (n_rows, longest, hidden) = (rows.len(), rows.longest(), width / 3);
-    let head = hidden / n_heads;
+    let AttentionConfig { n_heads, n_kv_heads, width, .. } = config;
+    let (n_rows, longest) = (rows.len(), rows.longest());
 
     // Which token fills each place of the padded batch, and which place holds each token.
     let mut source = vec![0_i64; n_rows * longest];
-    let mut padding = vec![true; n_rows * longest];
     let mut places = Vec::with_capacity(rows.n_tokens());
+    let mut hidden = Vec::with_capacity(n_rows * longest * longest);
     for (row_idx, pair) in rows.offsets().windows(2).enumerate() {
+        let length = (pair[1] - pair[0]) as usize;
         for (position, token) in (pair[0]..pair[1]).enumerate() {
             let place = row_idx * longest + position;
             source[place] = i64::from(token);
-            padding[place] = false;
             places.push(i64::try_from(place).expect("a batch fits i64"));
         }
+        for query in 0..longest {
+            let far = |key: usize| {
+                query.saturating_sub(key) > config.before
+                    || key.saturating_sub(query) > config.after
+            };
+            hidden.extend((0..longest).map(|key| key >= length || far(key)));
+        }
     }
-    let n_places = source.len();
-    let n_tokens = places.len();
+    let (n_places, n_tokens) = (source.len(), places.len());
     let source = Tensor::<1, Int>::from_data(TensorData::new(source, [n_places]), &device);
     let places = Tensor::<1, Int>::from_data(TensorData::new(places, [n_tokens]), &device);
-    let padding =
-        Tensor::<4, Bool>::from_data(TensorData::new(padding, [n_rows, 1, 1, longest]), &device)
-            .expand([n_rows, n_heads, longest, longest]);
+    let hidden = TensorData::new(hidden, [n_rows, 1, longest, longest]);
+    let hidden =
+        Tensor::<4, Bool>::from_data(hidden, &device).expand([n_rows, n_heads, longest, longest]);
 
-    let padded = qkv.select(0, source).reshape([n_rows, longest, 3, n_heads, head]);
-    let part = |index| -> Tensor<4> {
-        padded.clone().narrow(2, index, 1).squeeze_dim::<4>(2).swap_dims(1, 2)
+    let padded = qkv.select(0, source);
+    let part = |first: usize, n: usize| -> Tensor<4> {
+        let columns = padded.clone().narrow(1, first * width, n * width);
+        columns.reshape([n_rows, longest, n, width]).swap_dims(1, 2)
     };
-    let scale = 1.0 / (head as f32).sqrt();
-    let scores = (part(0) * scale).matmul(part(1).transpose());
+    // Each head of keys once for every head of queries that it serves.
+    let shared = |first: usize| {
+        let group = n_heads / n_kv_heads;
+        part(first, n_kv_heads)
+            .unsqueeze_dim::<5>(2)
+            .expand([n_rows, n_kv_heads, group, longest, width])
+            .reshape([n_rows, n_heads, longest, width])
+    };
+    let (keys, values) = (shared(n_heads), shared(n_heads + n_kv_heads));
+    let scores = (part(0, n_heads) * config.scale).matmul(keys.transpose());
+    let scores = match config.cap {
+        Some(cap) => (scores / cap).tanh() * cap,
+        None => scores,
+    };
     // A finite floor: a row of nothing but padding must not become NaN.
-    let probabilities = activation::softmax(scores.mask_fill(padding, -1e9), 3);
-    let context = dropout(probabilities, drop).matmul(part(2));
-    context.swap_dims(1, 2).reshape([n_places, hidden]).select(0, places)
+    let probabilities = activation::softmax(scores.mask_fill(hidden, -1e9), 3);
+    let context = dropout(probabilities, drop).matmul(values);
+    context.swap_dims(1, 2).reshape([n_places, n_heads * width]).select(0, places)
 }
 
 #[cfg(test)]
@@ -81,14 +173,28 @@ mod tests {
 
     #[test]
     fn kernel_and_its_gradient_equal_the_composition() {
-        let rows = Rows::from_lengths(&[5, 1, 37, 0, 16]);
-        let qkv = random([59, 3 * 24], 1) * 2.0;
-        assert_same(
-            [qkv],
-            |[qkv]| attention(qkv, &rows, 3, Dropout::NONE),
-            |[qkv]| composed(qkv, &rows, 3, Dropout::NONE),
-            2e-5,
-        );
+        // Rows longer than a panel of keys, so that windows leave some out.
+        let rows = Rows::from_lengths(&[5, 1, 150, 0, 16, 69]);
+        let plain = AttentionConfig::bidirectional(3, 8);
+        let shared = AttentionConfig::causal(4, 2, 8);
+        for config in [
+            plain,
+            plain.within(7),
+            plain.within(64),
+            AttentionConfig { n_kv_heads: 1, ..plain },
+            shared,
+            shared.within(20),
+            AttentionConfig { cap: Some(0.7), scale: 0.9, ..shared },
+            AttentionConfig { cap: Some(2.0), ..plain.within(3) },
+        ] {
+            let qkv = random([241, config.qkv_width()], 1) * 2.0;
+            assert_same(
+                [qkv],
+                |[qkv]| attention(qkv, &rows, config, Dropout::NONE),
+                |[qkv]| composed(qkv, &rows, config, Dropout::NONE),
+                3e-5,
+            );
+        }
     }
 
     #[test]
@@ -98,10 +204,12 @@ mod tests {
         let drop = Dropout { probability: 0.3, seed: 11 };
         let device = burn::tensor::Device::flex();
         let weights = random([7, 8], 2);
-        let value = |qkv: Tensor<2>| (attention(qkv, &rows, 2, drop) * weights.clone()).sum();
+        let config = AttentionConfig::bidirectional(2, 4).within(2);
+        let value = |qkv: Tensor<2>| (attention(qkv, &rows, config, drop) * weights.clone()).sum();
         let qkv = random([7, 24], 1);
         let leaf = qkv.clone().autodiff().require_grad();
-        let loss = (attention(leaf.clone(), &rows, 2, drop) * weights.clone().autodiff()).sum();
+        let loss =
+            (attention(leaf.clone(), &rows, config, drop) * weights.clone().autodiff()).sum();
         let grad = leaf.grad(&loss.backward()).unwrap().into_data().try_into_vec::<f32>().unwrap();
         for i in (0..grad.len()).step_by(5) {
             let mut bump = vec![0.0_f32; grad.len()];
@@ -117,8 +225,12 @@ mod tests {
     #[test]
     fn rows_do_not_see_each_other() {
         let qkv = random([9, 24], 1);
-        let together = attention(qkv.clone(), &Rows::from_lengths(&[4, 5]), 2, Dropout::NONE);
-        let alone = attention(qkv.narrow(0, 4, 5), &Rows::from_lengths(&[5]), 2, Dropout::NONE);
+        let config = AttentionConfig::bidirectional(2, 4);
+        let attend = |qkv, lengths: &[u32]| {
+            attention(qkv, &Rows::from_lengths(lengths), config, Dropout::NONE)
+        };
+        let together = attend(qkv.clone(), &[4, 5]);
+        let alone = attend(qkv.narrow(0, 4, 5), &[5]);
         together.narrow(0, 4, 5).into_data().assert_eq(&alone.into_data(), true);
     }
 }

@@ -10,7 +10,7 @@ use burn_flex::{FlexTensor, Layout};
 
 use crate::cpu::panels::Finish;
 use crate::cpu::{self, layer_norm::Sizes};
-use crate::{Activation, Dropout, PackedLinear, Rows};
+use crate::{Activation, AttentionConfig, Dropout, PackedLinear, Rows};
 
 /// What the fused operations need of a backend. The `_backward` functions return the gradients of
 /// the inputs in the order of the arguments of the forward function.
@@ -63,14 +63,14 @@ pub(crate) trait RerankOps: Backend {
     fn tamis_attention(
         qkv: FloatTensor<Self>,
         rows: Rows,
-        n_heads: usize,
+        config: AttentionConfig,
         dropout: Dropout,
     ) -> FloatTensor<Self>;
     fn tamis_attention_backward(
         qkv: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         rows: Rows,
-        n_heads: usize,
+        config: AttentionConfig,
         dropout: Dropout,
     ) -> FloatTensor<Self>;
 }
@@ -206,26 +206,29 @@ impl RerankOps for Flex {
         )
     }
 
-    fn tamis_attention(qkv: FlexTensor, rows: Rows, heads: usize, dropout: Dropout) -> FlexTensor {
+    fn tamis_attention(
+        qkv: FlexTensor,
+        rows: Rows,
+        config: AttentionConfig,
+        dropout: Dropout,
+    ) -> FlexTensor {
         let qkv = Contiguous::new(qkv);
-        let (n_tokens, width) = qkv.matrix();
-        let hidden = width / 3;
-        let context = cpu::attention::forward(qkv.values(), &rows, hidden, heads, dropout);
-        float(context, [n_tokens, hidden])
+        let (n_tokens, _) = qkv.matrix();
+        let context = cpu::attention::forward(qkv.values(), &rows, config, dropout);
+        float(context, [n_tokens, config.n_heads * config.width])
     }
 
     fn tamis_attention_backward(
         qkv: FlexTensor,
         grad: FlexTensor,
         rows: Rows,
-        heads: usize,
+        config: AttentionConfig,
         dropout: Dropout,
     ) -> FlexTensor {
         let (qkv, grad) = (Contiguous::new(qkv), Contiguous::new(grad));
-        let hidden = qkv.matrix().1 / 3;
         let shape = qkv.shape();
         let (qkv, grad) = (qkv.values(), grad.values());
-        float(cpu::attention::backward(qkv, grad, &rows, hidden, heads, dropout), shape)
+        float(cpu::attention::backward(qkv, grad, &rows, config, dropout), shape)
     }
 }
 
@@ -309,10 +312,10 @@ backward!(
 backward!(
     AttentionBackward,
     1,
-    (FloatTensor<B>, Rows, usize, Dropout),
-    |[node], (qkv, rows, n_heads, dropout), grad, grads| {
+    (FloatTensor<B>, Rows, AttentionConfig, Dropout),
+    |[node], (qkv, rows, config, dropout), grad, grads| {
         if let Some(node) = node {
-            let grad = B::tamis_attention_backward(qkv, grad, rows, n_heads, dropout);
+            let grad = B::tamis_attention_backward(qkv, grad, rows, config, dropout);
             grads.register::<B>(node.id, grad);
         }
     }
@@ -380,11 +383,11 @@ impl<B: Backend + RerankOps, C: CheckpointStrategy> RerankOps for Autodiff<B, C>
     fn tamis_attention(
         qkv: FloatTensor<Self>,
         rows: Rows,
-        n_heads: usize,
+        config: AttentionConfig,
         dropout: Dropout,
     ) -> FloatTensor<Self> {
-        let state = (qkv.primitive().clone(), rows.clone(), n_heads, dropout);
-        let output = B::tamis_attention(state.0.clone(), rows, n_heads, dropout);
+        let state = (qkv.primitive().clone(), rows.clone(), config, dropout);
+        let output = B::tamis_attention(state.0.clone(), rows, config, dropout);
         tracked!(AttentionBackward, [qkv], state, output)
     }
 
@@ -439,7 +442,7 @@ impl<B: Backend + RerankOps, C: CheckpointStrategy> RerankOps for Autodiff<B, C>
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: Rows,
-        _: usize,
+        _: AttentionConfig,
         _: Dropout,
     ) -> FloatTensor<Self> {
         unreachable!("{FIRST_ORDER}")

@@ -12,7 +12,7 @@ mod linear;
 mod packed;
 mod rows;
 
-pub use attention::attention;
+pub use attention::{AttentionConfig, attention};
 pub use dropout::{Dropout, dropout};
 pub use gelu::gelu;
 pub use layer_norm::{LayerNormParams, add_layer_norm, layer_norm};

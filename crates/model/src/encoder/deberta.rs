@@ -2,6 +2,7 @@
 
 mod attention;
 mod convolution;
+mod padded_rows;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
@@ -9,11 +10,11 @@ use serde::Deserialize;
 
 use self::attention::{DebertaLayer, RelativeShape, Relatives};
 use self::convolution::{Convolution, ConvolutionShape};
+use self::padded_rows::PaddedRows;
 use super::Encoder;
 use super::architecture::{
     Architecture, Draw, activation, check_dropouts, check_heads, checked_activation,
 };
-use super::blocks::Blocks;
 use super::post_norm::{LayerShape, layer_field};
 use crate::dropout_seeds::DropoutSeeds;
 use crate::head::HeadShape;
@@ -241,20 +242,20 @@ impl Deberta {
     }
 
     pub(super) fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
-        let (blocks, relatives) = self.pass(input);
+        let (padded, relatives) = self.pass(input);
         let mut states = vec![self.embed(input, seeds)];
         for index in 0..self.layers.len() {
             let last = states[index].clone();
-            states.push(self.step(index, last, &blocks, relatives.as_ref(), seeds));
+            states.push(self.step(index, last, &padded, relatives.as_ref(), seeds));
         }
         states
     }
 
     pub(super) fn tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
-        let (blocks, relatives) = self.pass(input);
+        let (padded, relatives) = self.pass(input);
         let embedded = self.embed(input, seeds);
         (0..self.layers.len())
-            .fold(embedded, |x, index| self.step(index, x, &blocks, relatives.as_ref(), seeds))
+            .fold(embedded, |x, index| self.step(index, x, &padded, relatives.as_ref(), seeds))
     }
 
     /// The last layer is only computed where it is read: after its attention, for first tokens alone.
@@ -266,12 +267,12 @@ impl Deberta {
             1 if self.convolution.is_some() => return first(self.tokens(input, seeds)),
             n_layers => n_layers - 1,
         };
-        let (blocks, relatives) = self.pass(input);
+        let (padded, relatives) = self.pass(input);
         let embedded = self.embed(input, seeds);
         let x = (0..n_before)
-            .fold(embedded, |x, index| self.step(index, x, &blocks, relatives.as_ref(), seeds));
+            .fold(embedded, |x, index| self.step(index, x, &padded, relatives.as_ref(), seeds));
         let last = &self.layers[n_before];
-        let context = last.context(x.clone(), &blocks, relatives.as_ref(), seeds);
+        let context = last.context(x.clone(), &padded, relatives.as_ref(), seeds);
         last.finish(first(context), first(x), seeds)
     }
 
@@ -284,15 +285,15 @@ impl Deberta {
         &self,
         index: usize,
         x: Tensor<2>,
-        blocks: &Blocks,
+        padded: &PaddedRows,
         relatives: Option<&Relatives>,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
         let layer = &self.layers[index];
-        let context = layer.context(x.clone(), blocks, relatives, seeds);
+        let context = layer.context(x.clone(), padded, relatives, seeds);
         let output = layer.finish(context, x.clone(), seeds);
         match &self.convolution {
-            Some(convolution) if index == 0 => convolution.forward(x, output, blocks, seeds),
+            Some(convolution) if index == 0 => convolution.forward(x, output, padded, seeds),
             _ => output,
         }
     }
@@ -312,9 +313,9 @@ impl Deberta {
     }
 
     /// What the layers of one forward pass share.
-    fn pass(&self, input: &Input) -> (Blocks, Option<Relatives>) {
+    fn pass(&self, input: &Input) -> (PaddedRows, Option<Relatives>) {
         let device = input.ids.device();
-        let blocks = Blocks::rows(&input.rows, &device);
+        let padded = PaddedRows::new(&input.rows, &device);
         let relatives = self.relative_embeddings.as_ref().map(|table| {
             let all = 0..2 * self.relative.span() as i64;
             let embeddings = table.forward(Tensor::<1, Int>::arange(all, &device));
@@ -322,9 +323,9 @@ impl Deberta {
                 Some(norm) => norm.forward(embeddings),
                 None => embeddings,
             };
-            Relatives::new(embeddings, &self.relative, blocks.n_keys(), &device)
+            Relatives::new(embeddings, &self.relative, padded.longest(), &device)
         });
-        (blocks, relatives)
+        (padded, relatives)
     }
 }
 

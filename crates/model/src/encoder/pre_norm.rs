@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use tamis_ops::AttentionConfig;
 
-use super::blocks::Blocks;
 use super::rotary::Rotary;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
@@ -83,8 +83,8 @@ struct Pass<'a> {
     input: &'a Input,
     global: Rotary,
     local: Rotary,
-    /// The windows of local layers, unless every row fits into one.
-    windows: Option<Blocks>,
+    /// How far local layers see to either side.
+    reach: usize,
 }
 
 impl PreNorm {
@@ -172,9 +172,7 @@ impl PreNorm {
         let device = input.ids.device();
         let [global, local] =
             self.thetas.map(|theta| Rotary::new(theta, self.head, input, &device));
-        let windows = (input.rows.longest() > self.reach + 1)
-            .then(|| Blocks::windows(&input.rows, self.reach, &device));
-        Pass { input, global, local, windows }
+        Pass { input, global, local, reach: self.reach }
     }
 }
 
@@ -197,17 +195,9 @@ impl PreNormLayer {
         let rotary = if self.is_local { &pass.local } else { &pass.global };
         let qkv = rotary.turn(self.qkv.forward(normal), self.n_heads);
         let dropout = seeds.next(self.attention_dropout);
-        match &pass.windows {
-            Some(windows) if self.is_local => {
-                let hidden = qkv.dims()[1] / 3;
-                let part = |index: usize| qkv.clone().narrow(1, index * hidden, hidden);
-                let scale = 1.0 / ((hidden / self.n_heads) as f32).sqrt();
-                let queries = windows.queries(part(0) * scale, self.n_heads);
-                let scores = queries.matmul(windows.keys(part(1), self.n_heads).transpose());
-                windows.gather(scores, windows.keys(part(2), self.n_heads), dropout)
-            }
-            _ => tamis_ops::attention(qkv, &pass.input.rows, self.n_heads, dropout),
-        }
+        let config = AttentionConfig::bidirectional(self.n_heads, qkv.dims()[1] / 3 / self.n_heads);
+        let config = if self.is_local { config.within(pass.reach) } else { config };
+        tamis_ops::attention(qkv, &pass.input.rows, config, dropout)
     }
 
     /// Everything after attention, token by token: `[tokens, hidden]`, or any rows of it.

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::super::blocks::Blocks;
 use super::super::post_norm::{LayerShape, PostNormLayer};
+use super::padded_rows::PaddedRows;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::layer::Linear;
 
@@ -121,7 +121,7 @@ impl DebertaLayer {
     pub(super) fn context(
         &self,
         x: Tensor<2>,
-        blocks: &Blocks,
+        padded: &PaddedRows,
         relatives: Option<&Relatives>,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
@@ -131,8 +131,8 @@ impl DebertaLayer {
         let kinds = [self.relative.content_to_position, self.relative.position_to_content];
         let n_terms = 1 + kinds.iter().filter(|&&kind| kind).count();
         let scale = 1.0 / ((hidden / self.n_heads * n_terms) as f32).sqrt();
-        let queries = blocks.queries(part(0) * scale, self.n_heads);
-        let keys = blocks.keys(part(1), self.n_heads);
+        let queries = padded.heads(part(0) * scale, self.n_heads);
+        let keys = padded.heads(part(1), self.n_heads);
         let mut scores = queries.clone().matmul(keys.clone().transpose());
         if let Some(relatives) = relatives {
             let embeddings =
@@ -152,7 +152,7 @@ impl DebertaLayer {
             }
         }
         let dropout = seeds.next(self.attention_dropout);
-        blocks.gather(scores, blocks.keys(part(2), self.n_heads), dropout)
+        padded.gather(scores, padded.heads(part(2), self.n_heads), dropout)
     }
 
     /// Everything after attention, as in BERT.

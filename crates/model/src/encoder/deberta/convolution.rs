@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, module};
 
-use super::super::blocks::Blocks;
+use super::padded_rows::PaddedRows;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::layer::{Activation, LayerNorm};
 
@@ -64,15 +64,15 @@ impl Convolution {
         &self,
         x: Tensor<2>,
         output: Tensor<2>,
-        blocks: &Blocks,
+        padded: &PaddedRows,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
         let weight = self.kernel.weight.val();
         let padding = weight.dims()[2] / 2;
         let options = ConvOptions::new([1], [padding], [1], self.n_groups);
-        let places = blocks.padded(x).swap_dims(1, 2);
+        let places = padded.pad(x).swap_dims(1, 2);
         let seen = module::conv1d(places, weight, Some(self.kernel.bias.val()), options);
-        let seen = blocks.packed(seen.swap_dims(1, 2));
+        let seen = padded.pack(seen.swap_dims(1, 2));
         let seen = self.activation.forward(tamis_ops::dropout(seen, seeds.next(self.dropout)));
         self.norm.forward(output + seen)
     }

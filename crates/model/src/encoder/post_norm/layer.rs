@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use tamis_ops::Dropout;
+use tamis_ops::{AttentionConfig, Dropout};
 
 use super::LayerShape;
 use crate::dropout_seeds::DropoutSeeds;
@@ -66,7 +66,8 @@ impl PostNormLayer {
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
         let dropout = seeds.next(self.attention_dropout);
-        tamis_ops::attention(self.queries_keys_values(x), &input.rows, self.n_heads, dropout)
+        let config = AttentionConfig::bidirectional(self.n_heads, x.dims()[1] / self.n_heads);
+        tamis_ops::attention(self.queries_keys_values(x), &input.rows, config, dropout)
     }
 
     /// The three projections side by side: `[tokens, 3 * hidden]`.

@@ -1,0 +1,154 @@
+//! The context of every token: six queries at a time meet the keys of their row, and then its values.
+
+use rayon::prelude::*;
+
+use super::{Head, cap_row, drop_in_place, softmax_row};
+use crate::cpu::dropout::Mask;
+use crate::cpu::tile::{COLUMNS, Kernels, LANES, Panel, ROWS, RowsOf, Tile, kernels};
+use crate::{AttentionConfig, Dropout, Rows};
+
+/// The context of every token: `[tokens, heads * width]` from queries, keys and values side by side.
+pub(crate) fn forward(
+    qkv: &[f32],
+    rows: &Rows,
+    config: AttentionConfig,
+    dropout: Dropout,
+) -> Vec<f32> {
+    let mask = (!dropout.is_none()).then(|| Mask::new(dropout));
+    let hidden = config.n_heads * config.width;
+    let mut context = vec![0.0; rows.n_tokens() * hidden];
+    // Few rows are cut into parts so that every thread has work; keys are then packed for each part.
+    let n_parts = rayon::current_num_threads().div_ceil(rows.len().max(1));
+    let tasks: Vec<(usize, usize, &mut [f32])> = rows
+        .split_mut(&mut context, hidden)
+        .into_iter()
+        .enumerate()
+        .flat_map(|(row_idx, out)| {
+            let n = out.len() / hidden;
+            let part = n.div_ceil(n_parts).next_multiple_of(ROWS).max(ROWS);
+            let parts = out.chunks_mut(part * hidden).enumerate();
+            parts.map(move |(i, out)| (row_idx, i * part, out)).collect::<Vec<_>>()
+        })
+        .collect();
+    tasks.into_par_iter().for_each_init(
+        || Attended::new(kernels()),
+        |attended, (row_idx, first_query, out)| {
+            let row = rows.row(qkv, config.qkv_width(), row_idx);
+            for head_idx in 0..config.n_heads {
+                let head = Head::new(row, rows, row_idx, head_idx, config);
+                // Heads of queries that share their keys follow each other.
+                if head_idx.is_multiple_of(config.n_heads / config.n_kv_heads) {
+                    attended.pack(&head);
+                }
+                let out = &mut out[head_idx * config.width..];
+                attended.write(&head, first_query, mask, out, hidden);
+            }
+        },
+    );
+    context
+}
+
+/// One head of one row: its keys and values packed for the kernels, and room for six queries.
+struct Attended {
+    kernels: &'static Kernels,
+    /// Scaled keys as columns: `[width, keys]`.
+    keys: Vec<f32>,
+    /// `[keys, width]`, filled up to whole vectors.
+    values: Vec<f32>,
+    /// `[queries, keys]`, keys filled up to whole vectors.
+    probabilities: Vec<f32>,
+    sums: Tile<f32>,
+}
+
+impl Attended {
+    fn new(kernels: &'static Kernels) -> Self {
+        let sums = Tile::default();
+        Self { kernels, keys: Vec::new(), values: Vec::new(), probabilities: Vec::new(), sums }
+    }
+
+    fn pack(&mut self, head: &Head<'_>) {
+        let (n, width) = (head.n, head.config.width);
+        let n_padded = n.next_multiple_of(LANES);
+        self.probabilities.resize(ROWS * n_padded, 0.0);
+        self.keys.clear();
+        self.keys.resize(n_padded * width, 0.0);
+        for key in 0..n {
+            let first = key / COLUMNS * COLUMNS;
+            let stride = (n - first).min(COLUMNS).next_multiple_of(LANES);
+            let panel = &mut self.keys[first * width..];
+            for (place, &value) in head.key.row(key).iter().enumerate() {
+                panel[place * stride + key - first] = value * head.config.scale;
+            }
+        }
+        self.values.clear();
+        for first in (0..width).step_by(COLUMNS) {
+            let n_columns = (width - first).min(COLUMNS);
+            let padding = n_columns.next_multiple_of(LANES) - n_columns;
+            for key in 0..n {
+                self.values.extend_from_slice(&head.value.row(key)[first..first + n_columns]);
+                self.values.extend(std::iter::repeat_n(0.0, padding));
+            }
+        }
+    }
+
+    /// Writes the context of the queries from `first_query` on: as many as `out` has rows.
+    fn write(
+        &mut self,
+        head: &Head<'_>,
+        first_query: usize,
+        mask: Option<Mask>,
+        out: &mut [f32],
+        stride: usize,
+    ) {
+        let (n, width) = (head.n, head.config.width);
+        let n_padded = n.next_multiple_of(LANES);
+        for (tile_idx, out) in out.chunks_mut(ROWS * stride).enumerate() {
+            let first_query = first_query + tile_idx * ROWS;
+            let n_queries = out.len().div_ceil(stride);
+            // The keys that any of these queries sees, from the start of a panel on.
+            let first_key = head.visible(first_query).start / COLUMNS * COLUMNS;
+            let end_key = head.visible(first_query + n_queries - 1).end;
+            let queries =
+                RowsOf::new(head.query.rows_from(first_query), n_queries, width, head.stride);
+            for first in (first_key..end_key).step_by(COLUMNS) {
+                let columns = (n - first).min(COLUMNS).next_multiple_of(LANES);
+                let keys = &self.keys[first * width..][..columns * width];
+                (self.kernels.f32.tile)(queries, Panel::new(keys, columns), &mut self.sums);
+                for (query, sums) in self.sums.0[..n_queries].iter().enumerate() {
+                    let place = query * n_padded + first;
+                    self.probabilities[place..place + columns].copy_from_slice(&sums[..columns]);
+                }
+            }
+            for query in 0..n_queries {
+                let row = &mut self.probabilities[query * n_padded..][..n];
+                let visible = head.visible(first_query + query);
+                row[first_key..visible.start].fill(0.0);
+                row[visible.end..end_key].fill(0.0);
+                let probabilities = &mut row[visible.clone()];
+                if let Some(cap) = head.config.cap {
+                    cap_row(probabilities, cap);
+                }
+                softmax_row(probabilities);
+                if let Some(mask) = mask {
+                    let first = head.position(first_query + query);
+                    drop_in_place(probabilities, mask, first.wrapping_add(visible.start as u32));
+                }
+            }
+            let n_keys = end_key - first_key;
+            let probabilities =
+                RowsOf::new(&self.probabilities[first_key..], n_queries, n_keys, n_padded);
+            let mut values = &self.values[..];
+            for first_column in (0..width).step_by(COLUMNS) {
+                let n_columns = (width - first_column).min(COLUMNS);
+                let columns = n_columns.next_multiple_of(LANES);
+                let (panel, rest) = values.split_at(n * columns);
+                values = rest;
+                let panel = Panel::new(&panel[first_key * columns..end_key * columns], columns);
+                (self.kernels.f32.tile)(probabilities, panel, &mut self.sums);
+                for (out, sums) in out.chunks_mut(stride).zip(&self.sums.0) {
+                    out[first_column..first_column + n_columns].copy_from_slice(&sums[..n_columns]);
+                }
+            }
+        }
+    }
+}
