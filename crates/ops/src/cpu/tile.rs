@@ -9,6 +9,8 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 use std::sync::OnceLock;
@@ -138,10 +140,13 @@ fn available() -> Vec<Kernels> {
         all.extend(avx512::kernels());
         all.extend(amx::kernels());
     }
+    #[cfg(target_arch = "aarch64")]
+    all.extend(neon::kernels());
     all
 }
 
 /// Calls a generic kernel with the number of rows and vectors as constants.
+#[cfg(target_arch = "x86_64")]
 macro_rules! by_shape {
     ($function:ident, $n_rows:expr, $n_vectors:expr, $arguments:tt) => {
         by_shape!(@rows $function, $n_rows, $n_vectors, $arguments, 1 2 3 4 5 6)
@@ -158,6 +163,7 @@ macro_rules! by_shape {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 use by_shape;
 
 #[cfg(test)]
