@@ -5,6 +5,7 @@ use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
 use crate::dropout::{Dropout, dropout};
 use crate::extension::{RerankOps, Routed, has_kernels};
 use crate::rows::Rows;
+use crate::single::in_f32;
 
 /// Bidirectional multi-head self-attention without padding.
 ///
@@ -69,7 +70,8 @@ fn composed(qkv: Tensor<2>, rows: &Rows, n_heads: usize, drop: Dropout) -> Tenso
     let scale = 1.0 / (head as f32).sqrt();
     let scores = (part(0) * scale).matmul(part(1).transpose());
     // A finite floor: a row of nothing but padding must not become NaN.
-    let probabilities = activation::softmax(scores.mask_fill(padding, -1e9), 3);
+    let probabilities =
+        in_f32(scores, |scores| activation::softmax(scores.mask_fill(padding, -1e9), 3));
     let context = dropout(probabilities, drop).matmul(part(2));
     context.swap_dims(1, 2).reshape([n_places, hidden]).select(0, places)
 }

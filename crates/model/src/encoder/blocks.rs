@@ -2,7 +2,7 @@
 //! operations can express.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
-use tamis_ops::{Dropout, Rows};
+use tamis_ops::{Dropout, Rows, in_f32};
 
 /// Queries and the keys that they may see, in blocks: `[blocks, heads, queries, keys]`.
 #[derive(Debug, Clone)]
@@ -108,7 +108,8 @@ impl Blocks {
         let width = n_heads * values.dims()[3];
         let hidden = self.hidden.clone().expand([n_blocks, n_heads, n_queries, n_keys]);
         // A finite floor: a query of nothing but padding must not become NaN.
-        let probabilities = activation::softmax(scores.mask_fill(hidden, -1e9), 3);
+        let probabilities =
+            in_f32(scores, |scores| activation::softmax(scores.mask_fill(hidden, -1e9), 3));
         let context = tamis_ops::dropout(probabilities, drop).matmul(values);
         context
             .swap_dims(1, 2)
