@@ -4,7 +4,8 @@
 
 ENGINE is torch-f32, torch-bf16, onnxruntime-f32 or onnxruntime-int8. A request is a line `rows
 tokens`: that many pairs of that many tokens each, made by the same rule as in xtask/src/bench.rs.
-The answer is `seconds score`, where score is the first row's logit. `cargo xtask bench forward`
+The answer is `seconds score`, where score is the first row's logit. With BENCH_DEVICE=cuda, PyTorch
+computes on the GPU; seconds then include copies to it and back. `cargo xtask bench forward`
 starts one process per engine and asks each in turn, so that only one computes at a time.
 
 Needs torch, transformers; for ONNX Runtime also onnxruntime, onnx and onnxscript.
@@ -16,6 +17,7 @@ import tempfile
 import time
 
 THREADS = int(os.environ.get("BENCH_THREADS", "2"))
+DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = str(THREADS)
 # Threads that spin after their work would slow down whoever is asked next.
@@ -44,13 +46,13 @@ def pairs(rows, tokens):
 def torch_engine(directory, dtype):
     torch.set_num_threads(THREADS)
     model = AutoModelForSequenceClassification.from_pretrained(directory, num_labels=1).eval()
-    model = model.to(dtype)
+    model = model.to(DEVICE, dtype)
 
     def run(ids, types):
-        ids, types = torch.from_numpy(ids), torch.from_numpy(types)
+        ids, types = torch.from_numpy(ids).to(DEVICE), torch.from_numpy(types).to(DEVICE)
         with torch.inference_mode():
             out = model(input_ids=ids, token_type_ids=types, attention_mask=torch.ones_like(ids))
-        return out.logits.float().numpy()
+        return out.logits.float().cpu().numpy()
 
     return run
 

@@ -19,10 +19,17 @@ pub fn device(name: &str) -> Result<Device> {
         _ => bail!("device `{name}`: expected `cpu`, `cuda[:i]` or `wgpu[:i]`"),
     };
     let n_devices = devices.len();
-    devices
-        .into_iter()
-        .nth(index)
-        .with_context(|| format!("device `{name}`: {n_devices} of this kind were found"))
+    devices.into_iter().nth(index).with_context(|| match (kind, n_devices) {
+        ("cuda", 0) => format!(
+            "device `{name}`: no CUDA device was found; expected an NVIDIA GPU with its driver \
+             (libcuda)"
+        ),
+        ("wgpu", 0) => format!(
+            "device `{name}`: no Vulkan device was found; expected a GPU with a Vulkan driver, or \
+             Mesa's software renderer"
+        ),
+        _ => format!("device `{name}`: {n_devices} of this kind were found"),
+    })
 }
 
 #[cfg(test)]

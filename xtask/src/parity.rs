@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use tamis_model::parity::{Golden, Parity, compare};
+use tamis_model::Precision;
+use tamis_model::parity::{Golden, Parity, compare, compare_at};
 
 use crate::device::device;
 use crate::model;
@@ -26,9 +27,14 @@ pub struct ParityArgs {
     #[arg(long, value_name = "FOLDER")]
     expected: Option<PathBuf>,
 
-    /// The largest difference of a logit, and of a hidden state as a part of 1 + its size
-    #[arg(long, default_value_t = 1e-4)]
-    tolerance: f32,
+    /// The largest difference of a logit and, in f32, of a hidden state as a part of 1 + its size
+    /// [default: 1e-4 in f32, 2e-2 in bf16, 5e-2 in int8]
+    #[arg(long)]
+    tolerance: Option<f32>,
+
+    /// The numbers that linear maps multiply: f32, bf16 or int8
+    #[arg(long, value_name = "NAME", default_value_t)]
+    precision: Precision,
 
     /// Where to compute: cpu, cuda, cuda:1, wgpu or wgpu:1
     #[arg(long, default_value = "cpu")]
@@ -39,13 +45,17 @@ pub fn parity(args: &ParityArgs) -> Result<ExitCode> {
     let device = device(&args.device)?;
     let folder = model::locate(&args.model)?;
     let golden = args.expected.as_ref().unwrap_or(&folder);
+    let default = match args.precision {
+        Precision::F32 => 1e-4,
+        Precision::Bf16 => 2e-2,
+        Precision::Int8 => 5e-2,
+    };
+    let bar =
+        Bar { tolerance: args.tolerance.unwrap_or(default), precision: args.precision, device };
     let rows = if Golden::kind(golden)?.is_some() {
-        vec![Row::of(&folder, golden, args.tolerance, &device)?]
+        vec![Row::of(&folder, golden, &bar)?]
     } else {
-        below(&folder)?
-            .iter()
-            .map(|folder| Row::of(folder, folder, args.tolerance, &device))
-            .collect::<Result<_>>()?
+        below(&folder)?.iter().map(|folder| Row::of(folder, folder, &bar)).collect::<Result<_>>()?
     };
     if rows.is_empty() {
         bail!(
@@ -78,6 +88,30 @@ enum Verdict {
     NotCovered,
 }
 
+/// What is compared, and how close it must be.
+struct Bar {
+    tolerance: f32,
+    precision: Precision,
+    device: Device,
+}
+
+impl Bar {
+    fn compare(&self, folder: &Path, golden: &Golden) -> tamis_model::Result<Parity> {
+        match self.precision {
+            Precision::F32 => compare(folder, golden, &self.device),
+            precision => compare_at(folder, golden, &self.device, precision),
+        }
+    }
+
+    /// Hidden states of coarser precisions drift further than scores do; they are only shown.
+    fn holds(&self, parity: &Parity) -> bool {
+        match self.precision {
+            Precision::F32 => parity.holds(self.tolerance),
+            _ => parity.scores_hold(self.tolerance),
+        }
+    }
+}
+
 /// One model of the table.
 struct Row {
     name: String,
@@ -88,18 +122,17 @@ struct Row {
 }
 
 impl Row {
-    fn of(folder: &Path, golden: &Path, tolerance: f32, device: &Device) -> Result<Self> {
+    fn of(folder: &Path, golden: &Path, bar: &Bar) -> Result<Self> {
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
         let kind = Golden::kind(golden)?.unwrap_or_default();
         if !Golden::is_covered(&kind) {
             let verdict = Verdict::NotCovered;
             return Ok(Self { name, kind, parity: None, problem: None, verdict });
         }
-        let compared = Golden::read(golden).and_then(|golden| compare(folder, &golden, device));
+        let compared = Golden::read(golden).and_then(|golden| bar.compare(folder, &golden));
         Ok(match compared {
             Ok(parity) => {
-                let verdict =
-                    if parity.holds(tolerance) { Verdict::Equal } else { Verdict::Differs };
+                let verdict = if bar.holds(&parity) { Verdict::Equal } else { Verdict::Differs };
                 Self { name, kind, parity: Some(parity), problem: None, verdict }
             }
             Err(error) => {

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use tamis_data::{
     DocId, QueryId, Run, ScoredDocument, TextGroup, TruncationReport, format, output,
 };
-use tamis_model::{LongDocuments, Precision, Reranker, WindowPooling};
+use tamis_model::checkpoint::NewHead;
+use tamis_model::{LongDocuments, OpenOptions, Precision, Reranker, WindowPooling};
 
 use crate::device::device;
 use crate::model;
@@ -60,10 +61,14 @@ pub struct RerankArgs {
     #[arg(long, value_name = "TOKENS", default_value_t = 0)]
     overlap: usize,
 
-    /// The numbers that linear maps multiply: f32, bf16 or int8 (CPU only). Coarser ones are faster,
-    /// and their scores drift a little
+    /// The numbers that linear maps multiply: f32, bf16 (on devices that compute in it) or int8 (CPU
+    /// only). Coarser ones are faster, and their scores drift a little
     #[arg(long, value_name = "NAME", default_value_t)]
     precision: Precision,
+
+    /// Draw a head from this seed where the checkpoint has none: untrained, its order means nothing
+    #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "0")]
+    new_head: Option<u64>,
 
     /// The last column of the result
     #[arg(long, default_value = "tamis")]
@@ -81,7 +86,9 @@ pub struct RerankArgs {
 pub fn rerank(args: &RerankArgs) -> Result<()> {
     let directory = model::locate(&args.model)?;
     let device = device(&args.device)?;
-    let mut reranker = Reranker::open_at(&directory, &device, args.precision)?;
+    let new_head = args.new_head.map(|seed| NewHead { seed });
+    let options = OpenOptions { precision: args.precision, new_head };
+    let mut reranker = Reranker::open_with(&directory, &device, options)?;
     if let Some(max_length) = args.max_length {
         let mut settings = reranker.settings().clone();
         settings.query_max_length = settings.query_max_length.min(max_length / 2);

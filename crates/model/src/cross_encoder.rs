@@ -1,7 +1,7 @@
 //! A cross-encoder: query and document read together, one row each, into raw scores.
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, Device, Tensor};
 use tamis_data::Batch;
 use tamis_ops::Precision;
 
@@ -38,7 +38,8 @@ impl CrossEncoder {
             Pooling::First => self.encoder.first_tokens(input, &mut seeds),
             Pooling::Mean => pooling::mean(self.encoder.tokens(input, &mut seeds), &input.rows),
         };
-        self.head.forward(pooled, &mut seeds)
+        // The head keeps f32 whatever the encoder computes in: scores of a coarser type would tie.
+        self.head.forward(pooled.cast(DType::F32), &mut seeds)
     }
 
     /// Returns the score of every row of a batch, raw, by group.
@@ -68,5 +69,22 @@ impl CrossEncoder {
         self.encoder.linears_mut().into_iter().for_each(|linear| linear.pack(precision));
         self.head.linears_mut().into_iter().for_each(|linear| linear.pack(Precision::F32));
         self
+    }
+
+    /// Turns every weight of the encoder into bfloat16, for devices that compute in it; its
+    /// activations are bfloat16 too, but softmax, norms and GELU are computed in `f32`. The head
+    /// keeps `f32`.
+    #[must_use]
+    pub fn half(mut self) -> Self {
+        self.encoder = self.encoder.map(&mut Halve);
+        self
+    }
+}
+
+struct Halve;
+
+impl ModuleMapper for Halve {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor.cast(DType::BF16))
     }
 }

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What to do about a head that is missing or has the wrong labels.
+pub(crate) const NEW_HEAD: &str = "a new head, to be trained, is drawn only when asked for: \
+                                   --new-head, or init = \"new-head\" under [model] of a recipe";
+
 /// A problem with a checkpoint, its files or what it is asked to score.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,6 +49,14 @@ pub enum Error {
         /// `name: found [..], expected [..]`
         misshapen: Vec<String>,
     },
+    /// The checkpoint is an encoder alone.
+    #[error("{}: the checkpoint has no classification head: it lacks {}; {NEW_HEAD}", path.display(), missing.join(", "))]
+    NoHead {
+        /// The checkpoint's weight file.
+        path: PathBuf,
+        /// The tensors of the head.
+        missing: Vec<String>,
+    },
     /// A model of the hub could not be had.
     #[error("{name}: {problem}")]
     Hub {
@@ -61,8 +73,8 @@ pub enum Error {
         /// Positions of the model.
         limit: usize,
     },
-    /// A coarser precision was asked of a device whose kernels do not have it.
-    #[error("precision {precision}: only the CPU has it; use f32 or --device cpu")]
+    /// A coarser precision was asked of a device that does not compute in it.
+    #[error("precision {precision}: this device does not compute in it; use f32 or --device cpu")]
     Precision {
         /// What was asked for.
         precision: tamis_ops::Precision,

@@ -26,7 +26,7 @@ pub use error::{Error, Result};
 pub use head::{BertHead, Head, ModularHead, Pooling};
 pub use input::Input;
 pub use long_document::{LongDocuments, WindowPooling};
-pub use reranker::{IdGroup, Reranker};
+pub use reranker::{IdGroup, OpenOptions, Reranker};
 pub use scores::Scores;
 pub use settings::{Activation, Settings};
 pub use tamis_ops::{Precision, instructions};

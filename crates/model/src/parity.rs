@@ -6,11 +6,14 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use tamis_data::{Batch, PairConfig, PairEncoder, TruncationReport};
+use tamis_ops::Precision;
 
 use crate::checkpoint;
+use crate::cross_encoder::CrossEncoder;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::error::{Error, Result};
 use crate::input::Input;
+use crate::reranker::{check_precision, for_inference};
 pub use golden::{Golden, HiddenStates};
 
 /// How far a checkpoint is from its golden values.
@@ -37,8 +40,36 @@ pub struct Parity {
 /// # Errors
 /// When the checkpoint cannot be loaded, or the golden values are of another model.
 pub fn compare(directory: &Path, golden: &Golden, device: &Device) -> Result<Parity> {
+    compare_as(directory, golden, device, |model| model)
+}
+
+/// The same for the model as it scores in a precision.
+///
+/// # Errors
+/// As [`compare`], and when the device does not compute in the precision.
+pub fn compare_at(
+    directory: &Path,
+    golden: &Golden,
+    device: &Device,
+    precision: Precision,
+) -> Result<Parity> {
+    check_precision(precision, device)?;
+    compare_as(directory, golden, device, |model| for_inference(model, precision, device))
+}
+
+/// The same for the model after a change to it.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_as(
+    directory: &Path,
+    golden: &Golden,
+    device: &Device,
+    change: impl FnOnce(CrossEncoder) -> CrossEncoder,
+) -> Result<Parity> {
     let new_head = golden.logits().is_none().then_some(checkpoint::NewHead { seed: 0 });
     let loaded = checkpoint::load(directory, new_head, device)?;
+    let model = change(loaded.model);
     let encoded = encode(&directory.join("tokenizer.json"), golden)?;
     let expected = golden.batch();
     let differing_ids =
@@ -48,7 +79,7 @@ pub fn compare(directory: &Path, golden: &Golden, device: &Device) -> Result<Par
     let logits = match golden.logits() {
         None => None,
         Some(golden_logits) => {
-            let logits = numbers(loaded.model.logits(&input, DropoutSeeds::inference()));
+            let logits = numbers(model.logits(&input, DropoutSeeds::inference()));
             if golden_logits.len() != logits.len() {
                 let problem = format!(
                     "expected {} logits of {} pairs, found {} labels",
@@ -61,7 +92,7 @@ pub fn compare(directory: &Path, golden: &Golden, device: &Device) -> Result<Par
             Some(worst(golden_logits.iter().zip(&logits).map(|(a, b)| (a - b).abs())))
         }
     };
-    let states = loaded.model.encoder().hidden_states(&input, &mut DropoutSeeds::inference());
+    let states = model.encoder().hidden_states(&input, &mut DropoutSeeds::inference());
     let mut hidden_states = Vec::new();
     for (n_below, expected) in golden.hidden_states() {
         let Some(state) = states.get(*n_below) else {
@@ -87,12 +118,17 @@ impl Parity {
         worst(self.hidden_states.iter().map(|&(_, difference)| difference))
     }
 
+    /// Whether ids are identical and logits within a tolerance, whatever the hidden states are.
+    #[must_use]
+    pub fn scores_hold(&self, tolerance: f32) -> bool {
+        self.differing_ids.is_empty()
+            && self.logits.is_none_or(|difference| difference <= tolerance)
+    }
+
     /// Whether ids are identical and logits and hidden states within a tolerance.
     #[must_use]
     pub fn holds(&self, tolerance: f32) -> bool {
-        self.differing_ids.is_empty()
-            && self.logits.is_none_or(|difference| difference <= tolerance)
-            && self.worst_hidden_state() <= tolerance
+        self.scores_hold(tolerance) && self.worst_hidden_state() <= tolerance
     }
 }
 

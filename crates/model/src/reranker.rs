@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use tamis_data::{Batch, PairEncoder, TextGroup, TruncationReport, plan};
 use tamis_ops::Precision;
 
-use crate::checkpoint;
+use crate::checkpoint::{self, NewHead};
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
 use crate::dropout_seeds::DropoutSeeds;
@@ -30,6 +30,16 @@ pub struct IdGroup<'a> {
     pub documents: Vec<&'a [u32]>,
 }
 
+/// How a checkpoint is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenOptions {
+    /// In which numbers linear maps multiply.
+    pub precision: Precision,
+    /// Draws a head where the checkpoint has none, or one with another number of labels; without
+    /// this such a checkpoint is refused.
+    pub new_head: Option<NewHead>,
+}
+
 /// A cross-encoder with its tokenizer, ready to score.
 #[derive(Debug)]
 pub struct Reranker {
@@ -49,28 +59,36 @@ impl Reranker {
     /// When a file is missing or wrong, the checkpoint has another number of labels than one, or the
     /// tokenizer has tokens that the model has no vector for.
     pub fn open(directory: &Path, device: &Device) -> Result<Self> {
-        Self::open_at(directory, device, Precision::F32)
+        Self::open_with(directory, device, OpenOptions::default())
     }
 
     /// Opens a checkpoint directory, to multiply in the given numbers.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and when another precision than single is asked of another device
-    /// than the CPU.
+    /// As [`open_with`](Self::open_with).
     pub fn open_at(directory: &Path, device: &Device, precision: Precision) -> Result<Self> {
-        let loaded = checkpoint::load(directory, None, device)?;
+        Self::open_with(directory, device, OpenOptions { precision, ..OpenOptions::default() })
+    }
+
+    /// Opens a checkpoint directory.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when the device does not compute in the precision: the CPU has
+    /// all of them, others may have bfloat16.
+    pub fn open_with(directory: &Path, device: &Device, options: OpenOptions) -> Result<Self> {
+        let OpenOptions { precision, new_head } = options;
+        check_precision(precision, device)?;
+        let loaded = checkpoint::load(directory, new_head, device)?;
         let settings = Settings::read(directory, &loaded.config)?;
         let tokenizer = directory.join("tokenizer.json");
         let encoder = PairEncoder::open(&tokenizer, settings.pairs())?;
         if loaded.config.n_labels != 1 {
             let problem = format!(
-                "a reranker has one label, found {}; a bare encoder needs training with a new head",
-                loaded.config.n_labels
+                "a reranker has one label, found {}; {}",
+                loaded.config.n_labels,
+                crate::error::NEW_HEAD,
             );
             return Err(Error::config(&directory.join("config.json"), problem));
-        }
-        if precision != Precision::F32 && !is_cpu(device) {
-            return Err(Error::Precision { precision });
         }
         Self::with_precision(loaded.model, &loaded.config, encoder, settings, device, precision)
     }
@@ -104,7 +122,7 @@ impl Reranker {
             return Err(Error::TooLong { found: settings.max_length, limit });
         }
         Ok(Self {
-            model: model.packed(precision),
+            model: for_inference(model, precision, device),
             encoder,
             settings,
             device: device.clone(),
@@ -243,4 +261,26 @@ impl Reranker {
 
 fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
+}
+
+/// Refuses a precision that a device does not compute in.
+pub(crate) fn check_precision(precision: Precision, device: &Device) -> Result<()> {
+    let known = match precision {
+        Precision::F32 => true,
+        Precision::Bf16 => is_cpu(device) || device.supports_dtype(DType::BF16),
+        Precision::Int8 => is_cpu(device),
+    };
+    if known { Ok(()) } else { Err(Error::Precision { precision }) }
+}
+
+/// A model as it scores on a device.
+pub(crate) fn for_inference(
+    model: CrossEncoder,
+    precision: Precision,
+    device: &Device,
+) -> CrossEncoder {
+    if precision == Precision::Bf16 && !is_cpu(device) {
+        return model.half();
+    }
+    model.packed(precision)
 }

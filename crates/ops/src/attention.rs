@@ -5,6 +5,7 @@ use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
 use crate::dropout::{Dropout, dropout};
 use crate::extension::{RerankOps, Routed, has_kernels};
 use crate::rows::Rows;
+use crate::single::in_f32;
 
 /// How the queries of a row meet its keys.
 ///
@@ -161,7 +162,8 @@ fn composed(qkv: Tensor<2>, rows: &Rows, config: AttentionConfig, drop: Dropout)
         None => scores,
     };
     // A finite floor: a row of nothing but padding must not become NaN.
-    let probabilities = activation::softmax(scores.mask_fill(hidden, -1e9), 3);
+    let probabilities =
+        in_f32(scores, |scores| activation::softmax(scores.mask_fill(hidden, -1e9), 3));
     let context = dropout(probabilities, drop).matmul(values);
     context.swap_dims(1, 2).reshape([n_places, n_heads * width]).select(0, places)
 }

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::extension::{RerankOps, Routed, has_kernels};
+use crate::single::in_f32;
 
 /// Applies `x · Φ(x)`, with Φ the normal distribution function, to every element.
 ///
@@ -17,7 +18,7 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if has_kernels(&x.device(), x.dtype()) {
         return Tensor::from_dispatch(Routed::tamis_gelu(x.into_dispatch()));
     }
-    composed(x)
+    in_f32(x, composed)
 }
 
 fn composed<const D: usize>(x: Tensor<D>) -> Tensor<D> {

@@ -1,9 +1,10 @@
 //! Layer normalisation, alone or of a sum with a residual.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use crate::dropout::{Dropout, dropout};
 use crate::extension::{RerankOps, Routed, has_kernels};
+use crate::single::in_f32;
 
 /// The learnt scale and shift, `[hidden]` each, and the constant under the root.
 #[derive(Debug, Clone)]
@@ -34,7 +35,10 @@ pub fn layer_norm(x: Tensor<2>, params: LayerNormParams) -> Tensor<2> {
             epsilon,
         ));
     }
-    composed(x, LayerNormParams { gamma, beta, epsilon })
+    let single = |values: Tensor<1>| values.cast(DType::F32);
+    in_f32(x, |x| {
+        composed(x, LayerNormParams { gamma: single(gamma), beta: single(beta), epsilon })
+    })
 }
 
 fn composed(x: Tensor<2>, params: LayerNormParams) -> Tensor<2> {

@@ -11,6 +11,7 @@ mod layer_norm;
 mod linear;
 mod packed;
 mod rows;
+mod single;
 
 pub use attention::{AttentionConfig, attention};
 pub use dropout::{Dropout, dropout};
@@ -19,3 +20,4 @@ pub use layer_norm::{LayerNormParams, add_layer_norm, layer_norm};
 pub use linear::linear;
 pub use packed::{Activation, PackedLinear, Precision, instructions};
 pub use rows::Rows;
+pub use single::in_f32;

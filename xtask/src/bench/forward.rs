@@ -1,19 +1,21 @@
 //! `cargo xtask bench forward`: forward passes of Tamis, PyTorch and ONNX Runtime, in turns.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use tamis_data::output;
-use tamis_model::{IdGroup, Precision, Reranker, Settings};
+use tamis_model::checkpoint::NewHead;
+use tamis_model::{IdGroup, OpenOptions, Precision, Reranker, Settings};
 
 use super::peer::Peer;
 use super::shape::Shape;
 use crate::device::device;
 use crate::progress::say;
 
-/// Time the forward pass of a checkpoint beside PyTorch and ONNX Runtime.
+/// Time the forward pass of a checkpoint beside PyTorch, ONNX Runtime and candle.
 ///
 /// Every engine is a process of its own and is asked in turn, so that only one computes at a time;
 /// medians are over rounds. Inputs are the same token ids for all, without padding.
@@ -34,7 +36,11 @@ pub struct ForwardArgs {
     #[arg(long, value_name = "FILE", default_value = "benches/forward/peers.py")]
     script: PathBuf,
 
-    /// Which peers run
+    /// The program that runs candle: see benches/forward/candle/README.md
+    #[arg(long, value_name = "PROGRAM")]
+    candle: Option<PathBuf>,
+
+    /// Which peers of the script run
     #[arg(
         long,
         value_delimiter = ',',
@@ -50,9 +56,22 @@ pub struct ForwardArgs {
     #[arg(long, value_delimiter = ',', default_value = "32x128,32x256,1x128")]
     shapes: Vec<Shape>,
 
-    /// How often every engine is asked for every shape, after one warm-up
+    /// How often every engine is asked for every shape, after the warm-up
     #[arg(long, default_value_t = 9)]
     rounds: usize,
+
+    /// How often it is asked before that; a GPU tries out its kernels meanwhile
+    #[arg(long, default_value_t = 1)]
+    warm_up: usize,
+
+    /// Where to compute: cpu, cuda, cuda:1, wgpu or wgpu:1. The script's peers are told `cuda` when
+    /// this is a GPU, and compute there too
+    #[arg(long, default_value = "cpu")]
+    device: String,
+
+    /// Draw a head from this seed where the checkpoint has none
+    #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "0")]
+    new_head: Option<u64>,
 
     /// Threads of every engine
     #[arg(long, default_value_t = 2)]
@@ -74,15 +93,22 @@ pub fn forward(args: &ForwardArgs) -> Result<()> {
     let mut engines = Vec::new();
     for &precision in &args.precisions {
         let name = format!("tamis-{precision}");
-        engines.push((name, Engine::Tamis(Box::new(open(&args.model, precision)?))));
+        engines.push((name, Engine::Tamis(Box::new(open(args, precision)?))));
     }
     for name in args.python.iter().flat_map(|_| &args.peers) {
         let python = args.python.as_deref().expect("there are peers only with a Python");
         say(&format!("starting {name}"));
-        engines.push((
-            name.clone(),
-            Engine::Peer(Peer::start(python, &args.script, name, &args.model, args.threads)?),
-        ));
+        let mut command = Command::new(python);
+        command.arg(&args.script).arg(name);
+        let peer = Peer::start(command, &args.model, args.threads, &args.device)?;
+        engines.push((name.clone(), Engine::Peer(peer)));
+    }
+    if let Some(program) = &args.candle {
+        let name = "candle-f32";
+        say(&format!("starting {name}"));
+        let command = Command::new(program);
+        let peer = Peer::start(command, &args.model, args.threads, &args.device)?;
+        engines.push((name.to_owned(), Engine::Peer(peer)));
     }
     let mut table = String::from(
         "| pairs x tokens | engine | median ms | least | most | pairs/s | times the best peer of \
@@ -90,12 +116,12 @@ pub fn forward(args: &ForwardArgs) -> Result<()> {
     );
     for &shape in &args.shapes {
         let mut measured: Vec<(Vec<f64>, f64)> = vec![(Vec::new(), 0.0); engines.len()];
-        for round in 0..=args.rounds {
+        for round in 0..args.warm_up + args.rounds {
             for ((name, engine), (seconds, logit)) in engines.iter_mut().zip(&mut measured) {
                 let (time, score) = engine.run(shape).with_context(|| format!("{name} failed"))?;
                 ensure!(score.is_finite(), "{name}: the score is {score}");
                 *logit = score;
-                if round > 0 {
+                if round >= args.warm_up {
                     seconds.push(time);
                 }
             }
@@ -127,8 +153,11 @@ pub fn forward(args: &ForwardArgs) -> Result<()> {
             )?;
         }
     }
-    let kernels = tamis_model::instructions();
-    let summary = format!("threads: {}; kernels: {kernels}\n\n{table}", args.threads);
+    let kernels = match args.device.as_str() {
+        "cpu" => format!("threads: {}; kernels: {}", args.threads, tamis_model::instructions()),
+        device => format!("device: {device}; kernels: burn's"),
+    };
+    let summary = format!("{kernels}\n\n{table}");
     say(&summary);
     if let Some(path) = &args.out {
         output::write_file(path, |out| out.write_all(summary.as_bytes()))?;
@@ -136,8 +165,10 @@ pub fn forward(args: &ForwardArgs) -> Result<()> {
     Ok(())
 }
 
-fn open(directory: &Path, precision: Precision) -> Result<Reranker> {
-    let reranker = Reranker::open_at(directory, &device("cpu")?, precision)?;
+fn open(args: &ForwardArgs, precision: Precision) -> Result<Reranker> {
+    let new_head = args.new_head.map(|seed| NewHead { seed });
+    let options = OpenOptions { precision, new_head };
+    let reranker = Reranker::open_with(&args.model, &device(&args.device)?, options)?;
     let settings = Settings { max_length: 512, ..reranker.settings().clone() };
     Ok(reranker.with_settings(settings)?)
 }

@@ -16,29 +16,23 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts a script with the engine's name and the checkpoint, and waits until it is ready.
-    pub fn start(
-        python: &Path,
-        script: &Path,
-        name: &str,
-        model: &Path,
-        threads: usize,
-    ) -> Result<Self> {
-        let mut child = Command::new(python)
-            .arg(script)
-            .arg(name)
+    /// Starts a command with the checkpoint behind its arguments, and waits until it is ready.
+    pub fn start(mut command: Command, model: &Path, threads: usize, device: &str) -> Result<Self> {
+        let mut child = command
             .arg(model)
             .env("BENCH_THREADS", threads.to_string())
+            .env("RAYON_NUM_THREADS", threads.to_string())
+            .env("BENCH_DEVICE", if device == "cpu" { "cpu" } else { "cuda" })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .with_context(|| format!("{}: cannot be started", python.display()))?;
+            .with_context(|| format!("{command:?} cannot be started"))?;
         let requests = child.stdin.take().expect("it was asked for");
         let answers = BufReader::new(child.stdout.take().expect("it was asked for"));
         let mut peer = Self { child, requests, answers };
         let ready = peer.line()?;
-        ensure!(ready == "ready", "{name}: expected `ready`, found `{ready}`");
+        ensure!(ready == "ready", "{command:?}: expected `ready`, found `{ready}`");
         Ok(peer)
     }
 

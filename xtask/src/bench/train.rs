@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -88,7 +89,9 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let mut engines = vec![("tamis-f32".to_owned(), Engine::Tamis(Box::new(Trainer::open(args)?)))];
     for name in args.python.iter().flat_map(|_| &args.peers) {
         let python = args.python.as_deref().expect("there are peers only with a Python");
-        let peer = Peer::start(python, &args.script, name, &args.model, args.threads)?;
+        let mut command = Command::new(python);
+        command.arg(&args.script).arg(name);
+        let peer = Peer::start(command, &args.model, args.threads, "cpu")?;
         engines.push((name.clone(), Engine::Peer(peer)));
     }
     let mut table = String::from(

@@ -84,6 +84,17 @@ pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) ->
                 || (config.modules().is_some() && is_pooler)
                 || (new_head.is_some() && is_of_another_head(name))
         });
+    // An encoder alone: its head is missing, and all else is right or of a head for pretraining.
+    let is_head = |found: &Wrong| found.path.starts_with("head.");
+    let lacks_head = missing.iter().any(|found| found.path.ends_with(".classifier.weight"));
+    if lacks_head
+        && missing.iter().all(is_head)
+        && misshapen.is_empty()
+        && unused.iter().all(|name| is_of_another_head(name))
+    {
+        let missing = missing.into_iter().map(|found| found.name).collect();
+        return Err(Error::NoHead { path: weights.path().to_owned(), missing });
+    }
     if !missing.is_empty() || !unused.is_empty() || !misshapen.is_empty() {
         let names = |wrong: Vec<Wrong>| wrong.into_iter().map(|found| found.name).collect();
         let mut misshapen: Vec<String> = misshapen

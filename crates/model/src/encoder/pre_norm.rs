@@ -96,12 +96,15 @@ impl PreNorm {
             // The first layer reads the embeddings, which have just been normalised.
             attention_norm: (index > 0).then(norm),
             qkv: Linear::zeros_with(shape.hidden, 3 * shape.hidden, shape.attention_bias, device),
+            // No norm follows: what its rounding adds stays in the sum to the end. It is a twelfth of
+            // the products, and with it in bfloat16 the logits drift twice as far.
             attention_output: Linear::zeros_with(
                 shape.hidden,
                 shape.hidden,
                 shape.attention_bias,
                 device,
-            ),
+            )
+            .sensitive(),
             inner_norm: norm(),
             intermediate: Linear::zeros_with(
                 shape.hidden,

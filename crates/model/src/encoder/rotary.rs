@@ -40,13 +40,15 @@ impl Rotary {
     /// Turns the queries and keys of `[tokens, 3 * hidden]`; values stay.
     pub(super) fn turn(&self, qkv: Tensor<2>, n_heads: usize) -> Tensor<2> {
         let [n_tokens, width] = qkv.dims();
+        let dtype = qkv.dtype();
+        let (cos, sin) = (self.cos.clone().cast(dtype), self.sin.clone().cast(dtype));
         let head = width / 3 / n_heads;
         let parts = qkv.reshape([n_tokens, 3, n_heads, head]);
         let turned = parts.clone().narrow(1, 0, 2);
         let (first, second) =
             (turned.clone().narrow(3, 0, head / 2), turned.clone().narrow(3, head / 2, head / 2));
         let across = Tensor::cat(vec![-second, first], 3);
-        let turned = turned * self.cos.clone() + across * self.sin.clone();
+        let turned = turned * cos + across * sin;
         Tensor::cat(vec![turned, parts.narrow(1, 2, 1)], 1).reshape([n_tokens, width])
     }
 }

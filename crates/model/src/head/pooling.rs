@@ -1,6 +1,6 @@
 //! The hidden states of a row's tokens into one vector per row.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use tamis_ops::Rows;
 
 /// Which hidden states of a row a head reads.
@@ -34,7 +34,7 @@ pub(crate) fn mean(tokens: Tensor<2>, rows: &Rows) -> Tensor<2> {
     let n_places = sources.len();
     let sources = Tensor::<1, Int>::from_data(TensorData::new(sources, [n_places]), &device);
     let weights = Tensor::<3>::from_data(TensorData::new(weights, [n_rows, longest, 1]), &device);
-    let padded = tokens.select(0, sources).reshape([n_rows, longest, hidden]);
+    let padded = tokens.cast(DType::F32).select(0, sources).reshape([n_rows, longest, hidden]);
     (padded * weights).sum_dim(1).squeeze_dim(1)
 }
 

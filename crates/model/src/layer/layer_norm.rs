@@ -73,7 +73,7 @@ impl LayerNorm {
         let gamma = self.weight.val();
         let beta = match &self.bias {
             Some(bias) => bias.val(),
-            None => Tensor::zeros(gamma.shape(), &gamma.device()),
+            None => Tensor::zeros(gamma.shape(), (&gamma.device(), gamma.dtype())),
         };
         LayerNormParams { gamma, beta, epsilon: self.epsilon }
     }

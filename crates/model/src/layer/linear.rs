@@ -14,6 +14,9 @@ pub struct Linear {
     /// The same map in the order of the CPU's kernels; then `weight` is empty.
     #[module(skip)]
     packed: Option<PackedLinear>,
+    /// Whether it multiplies in single precision where others do in bfloat16.
+    #[module(skip)]
+    is_sensitive: bool,
 }
 
 impl Linear {
@@ -24,7 +27,14 @@ impl Linear {
             weight: Param::from_tensor(Tensor::zeros([n_in, n_out], device)),
             bias: Some(Param::from_tensor(Tensor::zeros([n_out], device))),
             packed: None,
+            is_sensitive: false,
         }
+    }
+
+    /// The same, to multiply in single precision where others do in bfloat16.
+    #[must_use]
+    pub(crate) fn sensitive(self) -> Self {
+        Self { is_sensitive: true, ..self }
     }
 
     /// The same without a bias, or with one.
@@ -65,6 +75,10 @@ impl Linear {
 
     /// Packs the map for inference where the device has kernels for it, and lets the weight go.
     pub fn pack(&mut self, precision: Precision) {
+        let precision = match precision {
+            Precision::Bf16 if self.is_sensitive => Precision::F32,
+            other => other,
+        };
         let (weight, bias) = (self.weight.val(), self.bias());
         let device = weight.device();
         self.packed = PackedLinear::new(weight, bias, precision);
@@ -77,7 +91,10 @@ impl Linear {
     fn bias(&self) -> Tensor<1> {
         match &self.bias {
             Some(bias) => bias.val(),
-            None => Tensor::zeros([self.weight.dims()[1]], &self.weight.device()),
+            None => {
+                let weight = self.weight.val();
+                Tensor::zeros([weight.dims()[1]], (&weight.device(), weight.dtype()))
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use tamis_data::TextGroup;
-use tamis_model::{Reranker, checkpoint};
+use tamis_model::{OpenOptions, Reranker, checkpoint};
 
 use crate::tiny_checkpoint;
 
@@ -134,10 +134,40 @@ fn a_bare_encoder_needs_a_new_head_to_be_asked_for() {
     });
     let device = Device::flex();
     let error = checkpoint::load(&place, None, &device).unwrap_err().to_string();
-    assert!(error.ends_with("lacks classifier.weight, classifier.bias"), "{error}");
+    assert!(
+        error.ends_with(
+            "has no classification head: it lacks classifier.weight, classifier.bias; a new head, \
+             to be trained, is drawn only when asked for: --new-head, or init = \"new-head\" under \
+             [model] of a recipe"
+        ),
+        "{error}"
+    );
+    assert_eq!(Reranker::open(&place, &device).unwrap_err().to_string(), error);
     let head =
         |seed| checkpoint::load(&place, Some(checkpoint::NewHead { seed }), &device).unwrap();
     assert_eq!(head(1).drawn, ["classifier.weight", "classifier.bias"]);
+    let score = |seed| {
+        let new_head = Some(checkpoint::NewHead { seed });
+        let options = OpenOptions { new_head, ..OpenOptions::default() };
+        let reranker = Reranker::open_with(&place, &device, options).unwrap();
+        let group = TextGroup { query: "alpha", documents: vec!["fever cold"] };
+        reranker.score(&[group]).unwrap().0[0][0]
+    };
+    assert_eq!(score(1), score(1), "equal seeds, equal heads");
+    assert_ne!(score(1), score(2));
+}
+
+#[test]
+fn an_encoder_that_lacks_more_than_its_head_is_not_called_bare() {
+    let error = refusal(|tensors| {
+        tensors.retain(|name, _| !name.starts_with("classifier"));
+        tensors.remove("bert.encoder.layer.1.attention.self.key.bias");
+    });
+    assert!(error.starts_with("the checkpoint lacks bert.encoder.layer.1."), "{error}");
+    let error = refusal(|tensors| {
+        tensors.remove("classifier.bias");
+    });
+    assert_eq!(error, "the checkpoint lacks classifier.bias");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Packed rows padded to the longest and back, for what only ordinary tensor operations express.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
-use tamis_ops::{Dropout, Rows};
+use tamis_ops::{Dropout, Rows, in_f32};
 
 /// Where the tokens of packed rows stand when every row is as long as the longest.
 #[derive(Debug, Clone)]
@@ -55,7 +55,8 @@ impl PaddedRows {
     pub(super) fn gather(&self, scores: Tensor<4>, values: Tensor<4>, drop: Dropout) -> Tensor<2> {
         let hidden = values.dims()[1] * values.dims()[3];
         let absent = self.absent.clone().unsqueeze_dims::<4>(&[1, 1]).expand(scores.dims());
-        let probabilities = activation::softmax(scores.mask_fill(absent, -1e9), 3);
+        let probabilities =
+            in_f32(scores, |scores| activation::softmax(scores.mask_fill(absent, -1e9), 3));
         let context = tamis_ops::dropout(probabilities, drop).matmul(values);
         context
             .swap_dims(1, 2)
