@@ -60,6 +60,30 @@ impl LossInput {
         self.scores.clone()
     }
 
+    /// Raw logits: `[groups, candidates]`; 0, without a gradient, where there is no candidate.
+    #[must_use]
+    pub fn candidate_scores(&self) -> Tensor<2> {
+        self.scores.clone().mask_fill(self.mask.clone().bool_not(), 0.0)
+    }
+
+    /// The same labels and mask with other scores of the same shape.
+    #[must_use]
+    pub(crate) fn with_scores(&self, scores: Tensor<2>) -> Self {
+        Self { scores, ..self.clone() }
+    }
+
+    /// The same with the teacher's scores for labels.
+    #[must_use]
+    pub(crate) fn learning_from_teacher(&self) -> Self {
+        Self { labels: self.teacher_scores(), ..self.clone() }
+    }
+
+    /// `true` for groups that have a candidate: `[groups, 1]`.
+    #[must_use]
+    pub(crate) fn occupied(&self) -> Tensor<2, Bool> {
+        self.mask.clone().float().sum_dim(1).greater_elem(0.0)
+    }
+
     /// Training targets: `[groups, candidates]`; 0 where there is no candidate.
     #[must_use]
     pub fn labels(&self) -> Tensor<2> {

@@ -1,18 +1,45 @@
 #![doc = include_str!("../README.md")]
 
+mod adr_mse;
+mod approx_mrr;
+mod approx_ndcg;
 mod bce;
+mod cross_entropy;
+mod hinge;
 mod input;
 mod kl;
+mod lambda;
 mod lce;
+mod list_mle;
+mod list_net;
 mod margin_mse;
 mod masked;
 mod mse;
+mod multiple_negatives;
 mod objective;
+mod p_list_mle;
+mod page;
+mod pairs;
+mod pearson;
+mod ranknet;
 
+pub use adr_mse::AdrMse;
+pub use approx_mrr::ApproxMrr;
+pub use approx_ndcg::{ApproxNdcg, Gain};
 pub use bce::Bce;
+pub use cross_entropy::CrossEntropy;
+pub use hinge::Hinge;
 pub use input::{LossInput, ShapeError};
 pub use kl::KlDivergence;
+pub use lambda::{LambdaLoss, Weighting};
 pub use lce::Lce;
+pub use list_mle::ListMle;
+pub use list_net::ListNet;
 pub use margin_mse::MarginMse;
 pub use mse::{Mse, Space};
-pub use objective::{Loss, Objective, Term};
+pub use multiple_negatives::MultipleNegatives;
+pub use objective::{Loss, Objective, Target, Term};
+pub use p_list_mle::PListMle;
+pub use page::losses_page;
+pub use pearson::Pearson;
+pub use ranknet::RankNet;

@@ -4,7 +4,10 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::input::LossInput;
-use crate::{Bce, KlDivergence, Lce, MarginMse, Mse};
+use crate::{
+    AdrMse, ApproxMrr, ApproxNdcg, Bce, CrossEntropy, Hinge, KlDivergence, LambdaLoss, Lce,
+    ListMle, ListNet, MarginMse, Mse, MultipleNegatives, PListMle, Pearson, RankNet, Space,
+};
 
 /// Every loss of this crate, under its name in a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -16,14 +19,67 @@ pub enum Loss {
     Bce(Bce),
     /// `mse`
     Mse(Mse),
+    /// `cross-entropy`
+    CrossEntropy(CrossEntropy),
     /// `margin-mse`
     MarginMse(MarginMse),
     /// `kl`
     #[serde(rename = "kl")]
     KlDivergence(KlDivergence),
+    /// `ranknet`
+    #[serde(rename = "ranknet")]
+    RankNet(RankNet),
+    /// `lambda`
+    #[serde(rename = "lambda")]
+    LambdaLoss(LambdaLoss),
+    /// `hinge`
+    Hinge(Hinge),
+    /// `listnet`
+    #[serde(rename = "listnet")]
+    ListNet(ListNet),
+    /// `listmle`
+    #[serde(rename = "listmle")]
+    ListMle(ListMle),
+    /// `p-listmle`
+    #[serde(rename = "p-listmle")]
+    PListMle(PListMle),
+    /// `approx-ndcg`
+    ApproxNdcg(ApproxNdcg),
+    /// `approx-mrr`
+    ApproxMrr(ApproxMrr),
+    /// `adr-mse`
+    AdrMse(AdrMse),
+    /// `multiple-negatives`
+    MultipleNegatives(MultipleNegatives),
+    /// `pearson`
+    Pearson(Pearson),
 }
 
 impl Loss {
+    /// Every loss with its default parameters.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        vec![
+            Self::Lce(Lce::default()),
+            Self::CrossEntropy(CrossEntropy::default()),
+            Self::MultipleNegatives(MultipleNegatives::default()),
+            Self::Bce(Bce::default()),
+            Self::Mse(Mse::default()),
+            Self::RankNet(RankNet::default()),
+            Self::LambdaLoss(LambdaLoss::default()),
+            Self::Hinge(Hinge::default()),
+            Self::ListNet(ListNet::default()),
+            Self::ListMle(ListMle::default()),
+            Self::PListMle(PListMle::default()),
+            Self::ApproxNdcg(ApproxNdcg::default()),
+            Self::ApproxMrr(ApproxMrr::default()),
+            Self::AdrMse(AdrMse::default()),
+            Self::Pearson(Pearson::default()),
+            Self::MarginMse(MarginMse::default()),
+            Self::KlDivergence(KlDivergence::default()),
+        ]
+    }
+
     /// Returns the loss of a batch: `[1]`.
     #[must_use]
     pub fn forward(&self, input: &LossInput) -> Tensor<1> {
@@ -31,32 +87,100 @@ impl Loss {
             Self::Lce(loss) => loss.forward(input),
             Self::Bce(loss) => loss.forward(input),
             Self::Mse(loss) => loss.forward(input),
+            Self::CrossEntropy(loss) => loss.forward(input),
             Self::MarginMse(loss) => loss.forward(input),
             Self::KlDivergence(loss) => loss.forward(input),
+            Self::RankNet(loss) => loss.forward(input),
+            Self::LambdaLoss(loss) => loss.forward(input),
+            Self::Hinge(loss) => loss.forward(input),
+            Self::ListNet(loss) => loss.forward(input),
+            Self::ListMle(loss) => loss.forward(input),
+            Self::PListMle(loss) => loss.forward(input),
+            Self::ApproxNdcg(loss) => loss.forward(input),
+            Self::ApproxMrr(loss) => loss.forward(input),
+            Self::AdrMse(loss) => loss.forward(input),
+            Self::MultipleNegatives(loss) => loss.forward(input),
+            Self::Pearson(loss) => loss.forward(input),
         }
     }
 
-    /// Whether it reads teacher scores.
+    /// Whether it reads teacher scores, whatever the term's target is.
     #[must_use]
     pub fn needs_teacher(&self) -> bool {
         matches!(self, Self::MarginMse(_) | Self::KlDivergence(_))
     }
 
+    /// Whether it learns probabilities: `σ(score)` then means something by itself.
+    #[must_use]
+    pub fn is_calibrated(&self) -> bool {
+        match self {
+            Self::Bce(_) => true,
+            Self::Mse(mse) => mse.space == Space::Sigmoid,
+            _ => false,
+        }
+    }
+
+    /// Whether a constant scorer has the loss ln G on groups of G candidates with one positive, which
+    /// tells a model that learns nothing.
+    #[must_use]
+    pub fn is_softmax_over_group(&self) -> bool {
+        match self {
+            Self::Lce(_) => true,
+            Self::CrossEntropy(loss) => loss.label_smoothing == 0.0,
+            Self::MultipleNegatives(_) => true,
+            _ => false,
+        }
+    }
+
     /// What is wrong with its parameters, if anything.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        let positive = |name: &str, value: f64| {
+        let above = |name: &str, value: f64| {
             (!value.is_finite() || value <= 0.0)
                 .then(|| format!("{name} must be above 0, found `{value}`"))
         };
+        let cutoff =
+            |k: Option<usize>| (k == Some(0)).then(|| "k must be above 0, found `0`".to_owned());
         match self {
-            Self::Lce(loss) => positive("temperature", loss.temperature),
-            Self::Bce(loss) => positive("pos_weight", loss.pos_weight),
-            Self::Mse(_) | Self::MarginMse(_) => None,
-            Self::KlDivergence(loss) => positive("temperature", loss.temperature)
-                .or_else(|| positive("teacher_temperature", loss.teacher_temperature)),
+            Self::Lce(loss) => above("temperature", loss.temperature),
+            Self::Bce(loss) => above("pos_weight", loss.pos_weight),
+            Self::CrossEntropy(loss) => {
+                let value = loss.label_smoothing;
+                (!(0.0..1.0).contains(&value))
+                    .then(|| format!("label_smoothing must be 0 to below 1, found `{value}`"))
+            }
+            Self::KlDivergence(loss) => above("temperature", loss.temperature)
+                .or_else(|| above("teacher_temperature", loss.teacher_temperature)),
+            Self::RankNet(loss) => above("sigma", loss.sigma).or_else(|| cutoff(loss.k)),
+            Self::LambdaLoss(loss) => above("sigma", loss.sigma)
+                .or_else(|| above("mu", loss.mu))
+                .or_else(|| cutoff(loss.k)),
+            Self::Hinge(loss) => (!loss.margin.is_finite() || loss.margin < 0.0)
+                .then(|| format!("margin must be 0 or above, found `{}`", loss.margin)),
+            Self::ListNet(loss) => above("temperature", loss.temperature)
+                .or_else(|| above("label_temperature", loss.label_temperature)),
+            Self::ApproxNdcg(loss) => above("temperature", loss.temperature),
+            Self::ApproxMrr(loss) => above("temperature", loss.temperature),
+            Self::AdrMse(loss) => above("alpha", loss.alpha),
+            Self::MultipleNegatives(loss) => above("scale", loss.scale),
+            Self::Mse(_)
+            | Self::MarginMse(_)
+            | Self::ListMle(_)
+            | Self::PListMle(_)
+            | Self::Pearson(_) => None,
         }
     }
+}
+
+/// What a loss takes for labels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// The labels of the dataset.
+    #[default]
+    Label,
+    /// The teacher's scores, which makes a distillation loss of any loss.
+    TeacherScore,
 }
 
 /// One loss and how much it counts.
@@ -68,10 +192,35 @@ pub struct Term {
     /// Its factor in the sum.
     #[serde(default = "one")]
     pub weight: f64,
+    /// What it takes for labels.
+    #[serde(default)]
+    pub target: Target,
 }
 
 fn one() -> f64 {
     1.0
+}
+
+impl Term {
+    /// What is wrong with it, if anything.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        if !self.weight.is_finite() {
+            return Some(format!("weight must be finite, found `{}`", self.weight));
+        }
+        if self.target == Target::TeacherScore && self.loss.needs_teacher() {
+            return Some("target: this loss reads teacher scores beside the labels".to_owned());
+        }
+        self.loss.problem()
+    }
+
+    fn forward(&self, input: &LossInput) -> Tensor<1> {
+        let value = match self.target {
+            Target::Label => self.loss.forward(input),
+            Target::TeacherScore => self.loss.forward(&input.learning_from_teacher()),
+        };
+        value * self.weight
+    }
 }
 
 /// A weighted sum of losses: what training minimises.
@@ -86,7 +235,7 @@ impl Objective {
     /// One loss alone.
     #[must_use]
     pub fn single(loss: Loss) -> Self {
-        Self { terms: vec![Term { loss, weight: 1.0 }] }
+        Self { terms: vec![Term { loss, weight: 1.0, target: Target::Label }] }
     }
 
     /// Returns the weighted sum: `[1]`.
@@ -97,7 +246,7 @@ impl Objective {
     pub fn forward(&self, input: &LossInput) -> Tensor<1> {
         self.terms
             .iter()
-            .map(|term| term.loss.forward(input) * term.weight)
+            .map(|term| term.forward(input))
             .reduce(|sum, term| sum + term)
             .expect("an objective has at least one term")
     }
@@ -105,6 +254,7 @@ impl Objective {
     /// Whether any term reads teacher scores.
     #[must_use]
     pub fn needs_teacher(&self) -> bool {
-        self.terms.iter().any(|term| term.loss.needs_teacher())
+        let reads = |term: &Term| term.loss.needs_teacher() || term.target == Target::TeacherScore;
+        self.terms.iter().any(reads)
     }
 }

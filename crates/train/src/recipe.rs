@@ -265,7 +265,7 @@ impl Recipe {
             return Err(problem);
         }
         for term in &self.train.loss.terms {
-            if let Some(problem) = term.loss.problem() {
+            if let Some(problem) = term.problem() {
                 return Err(format!("train.loss: {problem}"));
             }
         }

@@ -205,12 +205,7 @@ fn initial_model(
 
 /// What serving applies to scores of a model trained with this loss.
 fn activation(objective: &Objective) -> Activation {
-    use tamis_loss::{Loss, Space};
-    let pointwise = objective.terms.iter().any(|term| match term.loss {
-        Loss::Bce(_) => true,
-        Loss::Mse(mse) => mse.space == Space::Sigmoid,
-        Loss::Lce(_) | Loss::MarginMse(_) | Loss::KlDivergence(_) => false,
-    });
+    let pointwise = objective.terms.iter().any(|term| term.loss.is_calibrated());
     if pointwise { Activation::Sigmoid } else { Activation::None }
 }
 

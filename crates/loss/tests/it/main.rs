@@ -3,10 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod laws;
+mod oracle;
+mod recipes;
 mod vectors;
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
-use tamis_loss::{Bce, KlDivergence, Lce, Loss, LossInput, MarginMse, Mse, Space};
+use tamis_loss::{
+    AdrMse, ApproxMrr, ApproxNdcg, Bce, CrossEntropy, Gain, Hinge, KlDivergence, LambdaLoss, Lce,
+    ListNet, Loss, LossInput, Mse, MultipleNegatives, PListMle, RankNet, Space, Weighting,
+};
 
 /// One batch as plain rows.
 #[derive(Clone, Debug)]
@@ -46,15 +51,35 @@ fn value_and_gradient(loss: &Loss, batch: &Batch) -> (f32, Vec<f32>) {
     (value.into_scalar(), grad)
 }
 
+/// Every loss with its default parameters and with others.
 fn every_loss() -> Vec<Loss> {
-    vec![
-        Loss::Lce(Lce::default()),
+    let mut losses = Loss::all();
+    losses.extend([
         Loss::Lce(Lce { temperature: 0.5 }),
-        Loss::Bce(Bce::default()),
         Loss::Bce(Bce { pos_weight: 3.0 }),
-        Loss::Mse(Mse { space: Space::Logit }),
         Loss::Mse(Mse { space: Space::Sigmoid }),
-        Loss::MarginMse(MarginMse {}),
+        Loss::CrossEntropy(CrossEntropy { label_smoothing: 0.1 }),
         Loss::KlDivergence(KlDivergence { temperature: 2.0, teacher_temperature: 1.5 }),
-    ]
+        Loss::RankNet(RankNet { sigma: 2.0, k: Some(2), weigh_by_gap: true }),
+        Loss::Hinge(Hinge { margin: 0.3 }),
+        Loss::ListNet(ListNet { temperature: 2.0, label_temperature: 0.5, positives_only: true }),
+        Loss::PListMle(PListMle { space: Space::Sigmoid }),
+        Loss::ApproxNdcg(ApproxNdcg { temperature: 0.5, gain: Gain::Linear }),
+        Loss::ApproxMrr(ApproxMrr { temperature: 2.0 }),
+        Loss::AdrMse(AdrMse { alpha: 3.0 }),
+        Loss::MultipleNegatives(MultipleNegatives { scale: 2.0, space: Space::Logit }),
+    ]);
+    let weightings = [
+        Weighting::None,
+        Weighting::NdcgLoss1,
+        Weighting::NdcgLoss2,
+        Weighting::LambdaRank,
+        Weighting::NdcgLoss2pp,
+    ];
+    for weighting in weightings {
+        losses.push(Loss::LambdaLoss(LambdaLoss { weighting, ..LambdaLoss::default() }));
+        let cut = LambdaLoss { weighting, mu: 3.0, k: Some(2), sigma: 2.0 };
+        losses.push(Loss::LambdaLoss(cut));
+    }
+    losses
 }
