@@ -8,12 +8,14 @@ mod device;
 mod evaluate;
 mod fuse;
 mod main_job;
+mod mine;
 mod model;
 mod parity;
 mod prepare;
 mod progress;
 mod report;
 mod rerank;
+mod score;
 mod test;
 mod tidy;
 mod train;
@@ -43,6 +45,8 @@ enum Command {
     Train(train::TrainArgs),
     Prepare(prepare::PrepareArgs),
     Rerank(rerank::RerankArgs),
+    Mine(mine::MineArgs),
+    Score(score::ScoreArgs),
     Eval(evaluate::Args),
     Compare(compare::Args),
     Convert(convert::Args),
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Command::Train(args) => train::train(&args),
         Command::Prepare(args) => prepare::prepare(&args).map(|()| done),
         Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
+        Command::Mine(args) => mine::mine(&args).map(|()| done),
+        Command::Score(args) => score::score(&args).map(|()| done),
         Command::Eval(args) => evaluate::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Convert(args) => convert::run(args),

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use indexmap::IndexMap;
 use tamis_data::bm25::{Bm25, Bm25Options};
 use tamis_data::format::group_jsonl::{self, GroupLine};
 use tamis_data::mine::{MineOptions, MineQuery, MineReport, Pick, Rule, select};
@@ -373,7 +372,7 @@ fn group(found: &Mined<'_>, documents: &BTreeMap<DocId, String>) -> GroupLine {
 #[expect(clippy::print_stdout, reason = "the report is what the command is for")]
 fn tell(report: &MineReport, jobs: &[Job], documents: &BTreeMap<DocId, String>) {
     print!("{report}");
-    let texts: IndexMap<&str, &str> =
+    let texts: BTreeMap<&str, &str> =
         jobs.iter().map(|job| (job.query.as_str(), job.text.as_str())).collect();
     for example in &report.examples {
         let why = match (example.rule, example.reference) {

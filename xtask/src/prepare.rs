@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use tamis_data::{Dataset, Error, ErrorKind, GroupScores, PrepareOptions, Sources};
+use tamis_data::{
+    Dataset, Error, ErrorKind, GroupScores, LabelHistogram, MissingTeacher, PrepareOptions,
+    Sources, TeacherMerge, TeacherOptions, TeacherSources,
+};
 
 /// Turn text files into a prepared dataset.
 ///
@@ -44,6 +47,23 @@ pub struct PrepareArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["corpus", "queries", "run"])]
     top1000: Vec<PathBuf>,
 
+    /// Teachers' scores of the candidates: 3 columns (query, document, score), 5 (Margin-MSE's), 2
+    /// (with --teacher-triples), a run or .parquet; may be repeated, a later file over an earlier one
+    #[arg(long, value_name = "FILE", conflicts_with = "groups")]
+    teacher: Vec<PathBuf>,
+
+    /// Lines of query, positive, negative that teacher files of two columns belong to
+    #[arg(long, value_name = "FILE", requires = "teacher")]
+    teacher_triples: Option<PathBuf>,
+
+    /// Take the mean of the teachers that score a pair, instead of the last
+    #[arg(long, requires = "teacher")]
+    teacher_mean: bool,
+
+    /// What becomes of candidates that no teacher scored
+    #[arg(long, value_enum, default_value_t = Missing::Refuse, requires = "teacher")]
+    teacher_missing: Missing,
+
     /// Folder of the prepared dataset
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -77,6 +97,16 @@ pub struct PrepareArgs {
     replace: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Missing {
+    /// They are counted, and the dataset is refused
+    Refuse,
+    /// They are counted and stay, without a score
+    Keep,
+    /// They are counted and left out
+    Drop,
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected an integer from 1".to_owned())
 }
@@ -101,6 +131,10 @@ pub fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
         runs: args.run.clone(),
         groups: args.groups.clone(),
         top1000: args.top1000.clone(),
+        teachers: TeacherSources {
+            scores: args.teacher.clone(),
+            triples: args.teacher_triples.clone(),
+        },
     };
     let options = PrepareOptions {
         depth: args.depth,
@@ -111,6 +145,14 @@ pub fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
         group_scores: match args.labels {
             Some((min, max)) => GroupScores::Label { min, max },
             None => GroupScores::Teacher,
+        },
+        teacher: TeacherOptions {
+            merge: if args.teacher_mean { TeacherMerge::Mean } else { TeacherMerge::Last },
+            missing: match args.teacher_missing {
+                Missing::Refuse => MissingTeacher::Refuse,
+                Missing::Keep => MissingTeacher::Keep,
+                Missing::Drop => MissingTeacher::Drop,
+            },
         },
         replace: args.replace,
     };
@@ -128,6 +170,9 @@ pub fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
     let dataset = Dataset::open(&args.out)?;
     let bytes: u64 = dataset.manifest().files.values().map(|file| file.bytes).sum();
     print!("{report}");
+    let groups = dataset.groups();
+    let labels = groups.iter().flat_map(|group| group.candidates).filter_map(|c| c.label);
+    println!("{}", LabelHistogram::of(labels));
     println!("{} in {}", HumanBytes(bytes), args.out.display());
     Ok(())
 }
