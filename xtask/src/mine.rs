@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tamis_data::bm25::{Bm25, Bm25Options};
 use tamis_data::format::group_jsonl::{self, GroupLine};
 use tamis_data::mine::{MineOptions, MineQuery, MineReport, Pick, Rule, select};

@@ -47,23 +47,6 @@ pub struct PrepareArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["corpus", "queries", "run"])]
     top1000: Vec<PathBuf>,
 
-    /// Teachers' scores of the candidates: 3 columns (query, document, score), 5 (Margin-MSE's), 2
-    /// (with --teacher-triples), a run or .parquet; may be repeated, a later file over an earlier one
-    #[arg(long, value_name = "FILE", conflicts_with = "groups")]
-    teacher: Vec<PathBuf>,
-
-    /// Lines of query, positive, negative that teacher files of two columns belong to
-    #[arg(long, value_name = "FILE", requires = "teacher")]
-    teacher_triples: Option<PathBuf>,
-
-    /// Take the mean of the teachers that score a pair, instead of the last
-    #[arg(long, requires = "teacher")]
-    teacher_mean: bool,
-
-    /// What becomes of candidates that no teacher scored
-    #[arg(long, value_enum, default_value_t = Missing::Refuse, requires = "teacher")]
-    teacher_missing: Missing,
-
     /// A teacher's scores of the candidates: query, document, score; or score of the positive, of the
     /// negative, query, positive, negative; or the two scores beside --triples; or a run. May be repeated
     #[arg(long, value_name = "FILE")]
@@ -114,16 +97,6 @@ pub struct PrepareArgs {
     replace: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Missing {
-    /// They are counted, and the dataset is refused
-    Refuse,
-    /// They are counted and stay, without a score
-    Keep,
-    /// They are counted and left out
-    Drop,
-}
-
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected an integer from 1".to_owned())
 }
@@ -165,10 +138,7 @@ pub fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
         runs: args.run.clone(),
         groups: args.groups.clone(),
         top1000: args.top1000.clone(),
-        teachers: TeacherSources {
-            scores: args.teacher.clone(),
-            triples: args.teacher_triples.clone(),
-        },
+        teachers: TeacherSources { scores: args.teacher.clone(), triples: args.triples.clone() },
     };
     let options = PrepareOptions {
         depth: args.depth,
@@ -179,14 +149,6 @@ pub fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
         group_scores: match args.labels {
             Some((min, max)) => GroupScores::Label { min, max },
             None => GroupScores::Teacher,
-        },
-        teacher: TeacherOptions {
-            merge: if args.teacher_mean { TeacherMerge::Mean } else { TeacherMerge::Last },
-            missing: match args.teacher_missing {
-                Missing::Refuse => MissingTeacher::Refuse,
-                Missing::Keep => MissingTeacher::Keep,
-                Missing::Drop => MissingTeacher::Drop,
-            },
         },
         teacher: TeacherOptions { merge: args.merge_teachers, missing: args.missing_teacher },
         replace: args.replace,
@@ -207,9 +169,6 @@ pub fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
     print!("{report}");
     let candidates = dataset.groups().iter().flat_map(|group| group.candidates);
     println!("{}", LabelHistogram::of(candidates.filter_map(|candidate| candidate.label)));
-    let groups = dataset.groups();
-    let labels = groups.iter().flat_map(|group| group.candidates).filter_map(|c| c.label);
-    println!("{}", LabelHistogram::of(labels));
     println!("{} in {}", HumanBytes(bytes), args.out.display());
     Ok(())
 }
