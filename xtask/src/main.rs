@@ -4,6 +4,7 @@ mod bench;
 mod compare;
 mod convert;
 mod crate_docs;
+mod datasets;
 mod device;
 mod evaluate;
 mod fuse;
@@ -52,6 +53,7 @@ enum Command {
     Convert(convert::Args),
     Fuse(fuse::Args),
     Report(report::Args),
+    Datasets(datasets::DatasetsArgs),
     Bench(bench::BenchArgs),
     Parity(parity::ParityArgs),
     Test(test::TestArgs),
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::run(args),
         Command::Fuse(args) => fuse::run(args),
         Command::Report(args) => report::run(args),
+        Command::Datasets(args) => datasets::datasets(&args),
         Command::Bench(args) => bench::bench(&args).map(|()| done),
         Command::Parity(args) => parity::parity(&args),
         Command::Test(args) => test::test(&args),

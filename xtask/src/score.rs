@@ -17,7 +17,8 @@ use tamis_model::{OpenOptions, Precision, Reranker};
 use crate::device::device;
 use crate::model;
 use crate::progress::{Progress, say};
-use parts::{Parts, Plan, sha256};
+pub use parts::sha256;
+use parts::{Parts, Plan};
 
 /// Score pairs or groups with a checkpoint, to distil from it or to rank by it.
 ///
