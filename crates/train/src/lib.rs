@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod backward;
 mod batches;
+mod collective;
 mod dev;
 mod error;
 mod event;
@@ -12,15 +14,19 @@ mod recipe;
 mod run_directory;
 mod schedule;
 mod state;
+mod team;
 mod training;
+mod workers;
 
 pub use batches::{Batches, MicroBatch};
+pub use collective::{Collective, Threads, WorkerLost};
 pub use dev::{Dev, DevRecord};
 pub use error::{Error, Result};
 pub use event::{Event, Plan, StepRecord};
-pub use learner::{Learner, NotFinite, Taken};
+pub use learner::{Learner, StepError, Taken};
 pub use optimizer::AdamWRecipe;
 pub use recipe::{DataRecipe, DevRecipe, Init, ModelRecipe, Recipe, TrainRecipe};
 pub use run_directory::RunDirectory;
 pub use schedule::{Schedule, ScheduleKind};
 pub use training::{Outcome, train};
+pub use workers::{Split, Worker};

@@ -10,6 +10,7 @@ use tamis_loss::{Lce, Loss, Objective};
 use crate::error::{Error, Result};
 use crate::optimizer::AdamWRecipe;
 use crate::schedule::ScheduleKind;
+use crate::workers::Split;
 
 /// One training, whole. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +76,9 @@ pub struct DataRecipe {
     /// Negatives are drawn from this many of the first stage's best; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negatives_depth: Option<usize>,
+    /// Documents of other queries of the batch that are added to every group as negatives.
+    #[serde(default)]
+    pub in_batch_negatives: usize,
     /// Which positives a group takes: `one` or `all`.
     #[serde(default)]
     pub positives: Positives,
@@ -107,6 +111,14 @@ pub struct TrainRecipe {
     pub groups_per_batch: usize,
     /// Batches whose gradients make one step.
     pub accumulation: usize,
+    /// Rows of a sub-batch when the gradient is cached: memory is that of one sub-batch, however large
+    /// a group is, for one more forward pass. Absent: not cached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_cache: Option<usize>,
+    /// Replicas of the model that divide a step among them, each a thread.
+    pub workers: usize,
+    /// What they divide: `batches` of the accumulation, or the `rows` of every batch.
+    pub split: Split,
     /// Gradients longer than this are shortened to it; 0 switches it off.
     pub max_grad_norm: f64,
     /// The optimiser.
@@ -127,6 +139,9 @@ impl Default for TrainRecipe {
             steps: None,
             groups_per_batch: 8,
             accumulation: 1,
+            gradient_cache: None,
+            workers: 1,
+            split: Split::Batches,
             max_grad_norm: 1.0,
             adamw: AdamWRecipe::default(),
             save_every: 100,
@@ -253,6 +268,20 @@ impl Recipe {
             ),
             (self.train.groups_per_batch > 0, "train.groups_per_batch: expected above 0".into()),
             (self.train.accumulation > 0, "train.accumulation: expected above 0".into()),
+            (self.train.gradient_cache != Some(0), "train.gradient_cache: expected above 0".into()),
+            (self.train.workers > 0, "train.workers: expected above 0".into()),
+            (
+                self.train.split == Split::Rows || self.train.workers <= self.train.accumulation,
+                format!(
+                    "train.workers: expected at most train.accumulation, which is what they divide \
+                     with split = \"batches\", found `{}`",
+                    self.train.workers
+                ),
+            ),
+            (
+                self.data.in_batch_negatives == 0 || !self.train.loss.needs_teacher(),
+                "data.in_batch_negatives: documents of other queries have no teacher scores".into(),
+            ),
             (self.train.steps != Some(0), "train.steps: expected above 0".into()),
             (self.data.group_size > 0, "data.group_size: expected above 0".into()),
             (!self.train.loss.terms.is_empty(), "train.loss: expected at least one term".into()),

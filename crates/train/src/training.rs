@@ -14,12 +14,13 @@ use crate::batches::Batches;
 use crate::dev::{Dev, DevRecord, means};
 use crate::error::{Error, Result};
 use crate::event::{Event, Plan, StepRecord};
-use crate::learner::{Learner, NotFinite};
+use crate::learner::{Learner, StepError};
 use crate::log::Log;
 use crate::recipe::{Init, Recipe, TrainRecipe};
 use crate::run_directory::RunDirectory;
 use crate::schedule::Schedule;
 use crate::state::{self, Progress};
+use crate::team::{Team, replica};
 
 /// How a training ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,7 +72,8 @@ pub fn train(
     let shape = (recipe.train.groups_per_batch, recipe.train.accumulation);
     let with_teacher = recipe.train.loss.needs_teacher();
     let mut batches =
-        Batches::new(&dataset, &tokens, &encoder, recipe.sampler(), shape, with_teacher)?;
+        Batches::new(&dataset, &tokens, &encoder, recipe.sampler(), shape, with_teacher)?
+            .with_in_batch_negatives(recipe.data.in_batch_negatives);
     let total_steps = total_steps(&recipe.train, batches.steps_per_epoch());
 
     let dev_dataset = recipe.dev.as_ref().map(|dev| Dataset::open(&dev.dataset)).transpose()?;
@@ -97,18 +99,9 @@ pub fn train(
     };
 
     let n_parameters = model.num_params();
-    let (model, optimizer, resumed) = state::load(run, model, recipe.train.adamw.build())?;
+    let (mut team, resumed) = team(recipe, run, &model, total_steps, device)?;
     let mut progress = resumed.unwrap_or_default();
     let mut log = Log::open(&run.log_path(), progress.step)?;
-    let mut learner = Learner::resumed(
-        model,
-        optimizer,
-        recipe.train.loss.clone(),
-        schedule(&recipe.train, total_steps),
-        (recipe.train.max_grad_norm > 0.0).then_some(recipe.train.max_grad_norm),
-        recipe.seed,
-        device,
-    );
     let contents = SavedWith { config: &config, settings: &settings, tokenizer: source };
     observe(Event::Started(Plan {
         steps: total_steps,
@@ -126,9 +119,13 @@ pub fn train(
         let start = Instant::now();
         let index = progress.step;
         let (micro_batches, truncated) = batches.step(index)?;
-        let taken = match learner.step(index, &micro_batches) {
+        let taken = match team.step(index, &micro_batches) {
             Ok(taken) => taken,
-            Err(bad) => return Err(report_bad_batch(run, &dataset, &mut batches, index, bad)?),
+            Err(StepError::NotFinite { what, value }) => {
+                let bad = (what, value);
+                return Err(report_bad_batch(run, &dataset, &mut batches, index, bad)?);
+            }
+            Err(StepError::WorkerLost(lost)) => return Err(lost.into()),
         };
         progress.step += 1;
         let record = StepRecord {
@@ -152,20 +149,20 @@ pub fn train(
         if let (Some(dev), Some(asked)) = (&dev, &recipe.dev)
             && is_due(asked.every)
         {
-            let record = evaluate_dev(dev, &learner, &mut progress, observe)?;
+            let record = evaluate_dev(dev, team.lead(), &mut progress, observe)?;
             if record.best {
-                contents.save(&learner, run)?;
+                contents.save(team.lead(), run)?;
             }
             log.write(&record)?;
             observe(Event::Dev(record));
         }
         if last && dev.is_none() {
-            contents.save(&learner, run)?;
+            contents.save(team.lead(), run)?;
         }
         let stopping = stop.load(Ordering::Relaxed);
         if is_due(recipe.train.save_every) || stopping {
             progress.finished = last;
-            state::save(run, &learner, progress)?;
+            state::save(run, team.lead(), progress)?;
             observe(Event::Saved { step: progress.step });
         }
         if stopping && !last {
@@ -173,6 +170,35 @@ pub fn train(
         }
     }
     Ok(Outcome::Finished { steps: progress.step, best: progress.best })
+}
+
+/// The learners of the recipe, as the run's latest state left them where there is one.
+fn team(
+    recipe: &Recipe,
+    run: &RunDirectory,
+    model: &CrossEncoder,
+    total_steps: u64,
+    device: &Device,
+) -> Result<(Team, Option<Progress>)> {
+    let TrainRecipe { max_grad_norm, workers, split, .. } = recipe.train;
+    let mut learners = Vec::with_capacity(workers);
+    let mut progress = None;
+    for _ in 0..workers {
+        let model = replica(model, device);
+        let (model, optimizer, resumed) = state::load(run, model, recipe.train.adamw.build())?;
+        progress = resumed;
+        let learner = Learner::resumed(
+            model,
+            optimizer,
+            recipe.train.loss.clone(),
+            schedule(&recipe.train, total_steps),
+            (max_grad_norm > 0.0).then_some(max_grad_norm),
+            recipe.seed,
+            device,
+        );
+        learners.push(learner.with_gradient_cache(recipe.train.gradient_cache));
+    }
+    Ok((Team::new(learners, split), progress))
 }
 
 /// The model as the recipe starts it, and the names of tensors that were drawn or left out.
@@ -279,7 +305,7 @@ fn report_bad_batch(
     dataset: &Dataset,
     batches: &mut Batches<'_>,
     step: u64,
-    bad: NotFinite,
+    (what, value): (&'static str, f64),
 ) -> Result<Error> {
     let describe = |group: &SampledGroup| {
         let documents: Vec<serde_json::Value> = group
@@ -299,5 +325,5 @@ fn report_bad_batch(
     let report = serde_json::json!({"step": step + 1, "groups": groups});
     let path = run.bad_batch_path();
     output::write_file(&path, |out| writeln!(out, "{report:#}"))?;
-    Ok(Error::NotFinite { step: step + 1, what: bad.what, value: bad.value, batch: path })
+    Ok(Error::NotFinite { step: step + 1, what, value, batch: path })
 }

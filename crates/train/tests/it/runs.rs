@@ -135,6 +135,40 @@ fn a_run_that_stops_goes_on_with_the_same_losses() {
 }
 
 #[test]
+fn workers_and_the_gradient_cache_train_as_one_device_does() {
+    let folder = tempfile::tempdir().unwrap();
+    task(folder.path());
+    let losses = |name: &str, changes: &[&str]| -> Vec<f64> {
+        let recipe = recipe(folder.path(), 8, changes);
+        let directory = RunDirectory::create(&folder.path().join(name), &recipe).unwrap();
+        run(&recipe, &directory, None);
+        let text = std::fs::read_to_string(directory.log_path()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line["loss"].as_f64()).collect()
+    };
+    // No dropout: sub-batches have masks of their own.
+    let path = folder.path().join("model/config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["hidden_dropout_prob"] = 0.0.into();
+    config["attention_probs_dropout_prob"] = 0.0.into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    let accumulated = ["train.accumulation=2", "train.groups_per_batch=2"];
+    let one = losses("one", &accumulated);
+    assert_eq!(one.len(), 8);
+    for (name, more) in [
+        ("batches", vec!["train.workers=2"]),
+        ("rows", vec!["train.workers=2", "train.split=rows"]),
+        ("cached", vec!["train.gradient_cache=3"]),
+        ("all", vec!["train.workers=2", "train.split=rows", "train.gradient_cache=3"]),
+    ] {
+        let found = losses(name, &[&accumulated[..], &more].concat());
+        for (step, (found, one)) in found.iter().zip(&one).enumerate() {
+            assert!((found - one).abs() < 1e-4, "{name} step {step}: {found} {one}");
+        }
+    }
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_with_the_batch() {
     let folder = tempfile::tempdir().unwrap();
     task(folder.path());
