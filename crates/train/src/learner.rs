@@ -6,11 +6,12 @@ use burn::tensor::Device;
 use tamis_loss::Objective;
 use tamis_model::CrossEncoder;
 
+use crate::average::blend;
 use crate::backward::Backward;
 use crate::batches::MicroBatch;
 use crate::collective::WorkerLost;
 use crate::gradients;
-use crate::optimizer::AdamWRecipe;
+use crate::optimizer::{LayerRates, OptimizerRecipe};
 use crate::schedule::Schedule;
 use crate::workers::{Split, Worker};
 
@@ -30,6 +31,9 @@ pub struct Learner {
     /// Rows of a sub-batch when the gradient is cached.
     gradient_cache: Option<usize>,
     worker: Option<Worker>,
+    layer_rates: LayerRates,
+    /// The moving average of the weights and its decay, on the plain device.
+    average: Option<(CrossEncoder, f64)>,
     device: Device,
 }
 
@@ -45,9 +49,10 @@ pub struct Taken {
 }
 
 /// Why a step was not taken.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum StepError {
     /// The loss or the gradient is infinite or not a number.
+    #[error("the {what} is `{value}`")]
     NotFinite {
         /// `loss` or `gradient norm`.
         what: &'static str,
@@ -55,13 +60,8 @@ pub enum StepError {
         value: f64,
     },
     /// Another worker is gone.
-    WorkerLost(WorkerLost),
-}
-
-impl From<WorkerLost> for StepError {
-    fn from(lost: WorkerLost) -> Self {
-        Self::WorkerLost(lost)
-    }
+    #[error(transparent)]
+    WorkerLost(#[from] WorkerLost),
 }
 
 impl Learner {
@@ -69,14 +69,14 @@ impl Learner {
     #[must_use]
     pub fn new(
         model: CrossEncoder,
-        adamw: &AdamWRecipe,
+        optimizer: &OptimizerRecipe,
         objective: Objective,
         schedule: Schedule,
         max_grad_norm: Option<f64>,
         seed: u64,
         device: &Device,
     ) -> Self {
-        Self::resumed(model, adamw.build(), objective, schedule, max_grad_norm, seed, device)
+        Self::resumed(model, optimizer.build(), objective, schedule, max_grad_norm, seed, device)
     }
 
     /// The same with an optimiser that has a past.
@@ -100,16 +100,21 @@ impl Learner {
             seed,
             gradient_cache: None,
             worker: None,
+            layer_rates: LayerRates::default(),
+            average: None,
             device,
         }
     }
 
-    /// The model as it is now, for inference.
+    /// The model as it is now, for inference: the average of its weights where one is kept.
     ///
     /// # Panics
     /// After a step that panicked.
     #[must_use]
     pub fn model(&self) -> CrossEncoder {
+        if let Some((average, _)) = &self.average {
+            return average.clone();
+        }
         self.model.as_ref().expect("no step is under way").valid()
     }
 
@@ -127,6 +132,25 @@ impl Learner {
     pub fn with_gradient_cache(mut self, rows: Option<usize>) -> Self {
         self.gradient_cache = rows;
         self
+    }
+
+    /// The same, with rates that differ between the parts of the model.
+    #[must_use]
+    pub fn with_layer_rates(mut self, rates: LayerRates) -> Self {
+        self.layer_rates = rates;
+        self
+    }
+
+    /// The same, with a moving average of the weights beside them; it starts from the average of a run
+    /// that is resumed, or from the weights.
+    pub(crate) fn with_average(mut self, decay: Option<f64>, old: Option<CrossEncoder>) -> Self {
+        self.average = decay.map(|decay| (old.unwrap_or_else(|| self.trained().valid()), decay));
+        self
+    }
+
+    /// The moving average, where one is kept.
+    pub(crate) fn average(&self) -> Option<&CrossEncoder> {
+        self.average.as_ref().map(|(average, _)| average)
     }
 
     /// The same as one of several workers, each of which is given all micro-batches of a step.
@@ -161,7 +185,11 @@ impl Learner {
         let lr = self.schedule.rate(step);
         // Moved out, so that the optimiser may change the weights in place.
         let model = self.model.take().expect("no step is under way");
-        self.model = Some(self.optimizer.step(lr, model, grads));
+        let model = self.optimizer.step(self.layer_rates.rates(lr), model, grads);
+        if let Some((average, decay)) = self.average.take() {
+            self.average = Some((blend(average, &model.valid(), decay), decay));
+        }
+        self.model = Some(model);
         Ok(Taken { loss, grad_norm, lr })
     }
 

@@ -8,7 +8,7 @@ use tamis_model::{Config, checkpoint};
 use super::*;
 use crate::collective::Threads;
 use crate::learner::Learner;
-use crate::optimizer::AdamWRecipe;
+use crate::optimizer::OptimizerRecipe;
 use crate::schedule::{Schedule, ScheduleKind};
 
 fn config(dropout: f64) -> Config {
@@ -27,9 +27,8 @@ fn model(dropout: f64) -> CrossEncoder {
 }
 
 fn learner(dropout: f64, objective: &Objective) -> Learner {
-    let schedule =
-        Schedule { kind: ScheduleKind::Constant, peak: 1e-2, warmup_steps: 0, total_steps: 9 };
-    let optimizer = AdamWRecipe::default();
+    let schedule = Schedule { kind: ScheduleKind::Constant, peak: 1e-2, ..Schedule::default() };
+    let optimizer = OptimizerRecipe::default();
     let device = Device::flex();
     Learner::new(model(dropout), &optimizer, objective.clone(), schedule, None, 3, &device)
 }
@@ -278,15 +277,10 @@ mod with_fixtures {
         for rows in [None, Some(1), Some(3), Some(4), Some(8)] {
             let loaded = checkpoint::load(source.path(), None, &Device::flex()).unwrap();
             let objective = Objective::single(Loss::Lce(Lce::default()));
-            let schedule = Schedule {
-                kind: ScheduleKind::Constant,
-                peak: 1e-3,
-                warmup_steps: 0,
-                total_steps: 1,
-            };
+            let schedule = Schedule { peak: 1e-3, ..Schedule::default() };
             let learner = Learner::new(
                 loaded.model,
-                &AdamWRecipe::default(),
+                &OptimizerRecipe::default(),
                 objective,
                 schedule,
                 None,

@@ -60,12 +60,13 @@ fn check(folder: &str, cache_rows: Option<usize>) {
         peak: number(&hyper["lr"]),
         warmup_steps: hyper["warmup_steps"].as_u64().unwrap(),
         total_steps: hyper["total_steps"].as_u64().unwrap(),
+        ..Schedule::default()
     };
     let adamw =
         AdamWRecipe { weight_decay: number(&hyper["weight_decay"]) as f32, ..Default::default() };
     let objective = Objective::single(Loss::Lce(Lce::default()));
     let clip = Some(number(&hyper["max_grad_norm"]));
-    let mut learner = Learner::new(model, &adamw, objective, schedule, clip, 0, &device)
+    let mut learner = Learner::new(model, &adamw.into(), objective, schedule, clip, 0, &device)
         .with_gradient_cache(cache_rows);
 
     let micro_batches: Vec<MicroBatch> = expected["batches"]
