@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use tamis_train::{DevRecord, Event, Outcome, Plan, Recipe, RunDirectory, StepRecord};
+use tamis_train::{
+    DevRecord, Event, EventFile, Outcome, Plan, Recipe, RunDirectory, StepRecord, TrainRecipe,
+};
 
 use crate::device::device;
 use crate::main_job::main_job;
@@ -40,12 +42,19 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FOLDER", conflicts_with = "recipe")]
     resume: Option<PathBuf>,
 
+    /// Print what would be done, with the memory and time of two real steps, and do nothing
+    #[arg(long, requires = "recipe", conflicts_with = "out")]
+    dry_run: bool,
+
     /// Where to compute: cpu, cuda, cuda:1, wgpu or wgpu:1
     #[arg(long, default_value = "cpu")]
     device: String,
 }
 
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
+    if let (true, Some(path)) = (args.dry_run, &args.recipe) {
+        return dry_run(Recipe::read(path, &args.set)?, &args.device);
+    }
     let (recipe, run) = match (&args.recipe, &args.resume) {
         (Some(path), _) => {
             let recipe = Recipe::read(path, &args.set)?;
@@ -72,7 +81,77 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     }
 }
 
-/// Trains and shows what happens. Ctrl-C saves the state after the step under way.
+/// Takes two steps in a folder that is thrown away, and tells what the whole would take.
+fn dry_run(mut recipe: Recipe, device_name: &str) -> Result<ExitCode> {
+    if model::is_name(&recipe.model.path) {
+        recipe.model.path = model::locate(&recipe.model.path)?;
+    }
+    let device = device(device_name)?;
+    let dev = recipe.dev.take();
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    let run = RunDirectory::create(&folder.path().join("run"), &recipe)?;
+    let stop = AtomicBool::new(false);
+    let mut view = View::default();
+    let (mut plan, mut seconds) = (None, 0.0);
+    let mut observe = |event: Event| {
+        match &event {
+            Event::Started(started) => plan = Some(started.clone()),
+            Event::Step(step) => {
+                // The first one warms up.
+                seconds = step.seconds;
+                stop.store(step.step == 2, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+        if !matches!(event, Event::Saved { .. }) {
+            view.show(event);
+        }
+    };
+    tamis_train::train(&recipe, &run, &device, &stop, &mut observe)?;
+    view.finish();
+    let plan: Plan = plan.context("training did not start")?;
+    let TrainRecipe { groups_per_batch, accumulation, workers, gradient_cache, .. } = recipe.train;
+    let megabytes = |numbers: f64| numbers * 4.0 / 1e6;
+    let parameters = plan.parameters as f64;
+    let kept = recipe.train.optimizer.numbers_per_parameter();
+    say(&format!("the recipe with every default written out:\n\n{}", recipe.to_toml()));
+    say(&format!(
+        "{} steps of {} groups of {} candidates ({groups_per_batch} at once, {accumulation} times)",
+        plan.steps,
+        groups_per_batch * accumulation,
+        recipe.data.group_size + recipe.data.in_batch_negatives,
+    ));
+    say(&format!(
+        "memory: {:.0} MB of weights, {:.0} MB of gradients and {:.0} MB of optimiser in each of \
+         {workers} replicas; {}",
+        megabytes(parameters),
+        megabytes(parameters),
+        megabytes(parameters * kept),
+        match peak_memory() {
+            Some(bytes) => format!("{:.0} MB at the peak of two steps", bytes as f64 / 1e6),
+            None => "the peak is not known on this system".to_owned(),
+        },
+    ));
+    if gradient_cache.is_none() && groups_per_batch * recipe.data.group_size > 64 {
+        say("train.gradient_cache bounds the memory of activations");
+    }
+    let total = seconds * plan.steps as f64;
+    say(&format!(
+        "time: {seconds:.2} s a step, {:.0} min for all steps{}",
+        total / 60.0,
+        if dev.is_some() { ", without evaluations of the dev set" } else { "" },
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The most memory that this process has had, in bytes.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Trains and shows what happens. Ctrl-C or SIGTERM saves the state after the step under way.
 pub fn run_recipe(recipe: &Recipe, run: &RunDirectory, device_name: &str) -> Result<Outcome> {
     let device = device(device_name)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -88,8 +167,17 @@ pub fn run_recipe(recipe: &Recipe, run: &RunDirectory, device_name: &str) -> Res
         say("Ctrl-C is handled already; it stops at once here");
     }
     let mut view = View::default();
+    let mut board = Board::open(run)?;
     let start = Instant::now();
-    let outcome = tamis_train::train(recipe, run, &device, &stop, &mut |event| view.show(event))?;
+    let mut problem = None;
+    let outcome = tamis_train::train(recipe, run, &device, &stop, &mut |event| {
+        // A board that cannot be written is told once, and training goes on.
+        problem = problem.take().or_else(|| board.write(&event).err());
+        view.show(event);
+    })?;
+    if let Some(problem) = problem {
+        say(&format!("TensorBoard's file: {problem}"));
+    }
     view.finish();
     let seconds = start.elapsed().as_secs_f64();
     let path = run.path().display();
@@ -106,6 +194,43 @@ pub fn run_recipe(recipe: &Recipe, run: &RunDirectory, device_name: &str) -> Res
         )),
     }
     Ok(outcome)
+}
+
+/// Turns events into TensorBoard's scalars, in the folder `tensorboard` of a run.
+struct Board {
+    events: EventFile,
+}
+
+impl Board {
+    fn open(run: &RunDirectory) -> tamis_train::Result<Self> {
+        Ok(Self { events: EventFile::create(&run.path().join("tensorboard"), now())? })
+    }
+
+    fn write(&mut self, event: &Event) -> tamis_train::Result<()> {
+        match event {
+            Event::Step(record) => {
+                let rows = [
+                    ("train/loss", record.loss),
+                    ("train/lr", record.lr),
+                    ("train/grad_norm", record.grad_norm),
+                    ("train/tokens_per_second", record.tokens as f64 / record.seconds.max(1e-9)),
+                ];
+                rows.iter().try_for_each(|(tag, value)| {
+                    self.events.scalar(now(), record.step, tag, *value)
+                })
+            }
+            Event::Dev(record) => record.dev.iter().try_for_each(|(name, value)| {
+                self.events.scalar(now(), record.step, &format!("dev/{name}"), *value)
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Turns events into bars and lines.
@@ -129,6 +254,10 @@ impl View {
             Event::Started(plan) => self.started(&plan),
             Event::Step(step) => self.step(&step),
             Event::Dev(record) => self.dev(&record),
+            Event::Warning { step, text } => self.line(&format!("step {step}: {text}")),
+            Event::StoppedEarly { step, evaluations } => self.line(&format!(
+                "stopped early after step {step}: no better dev value in {evaluations} evaluations"
+            )),
             Event::Saved { step } => self.line(&format!("saved the state after step {step}")),
             _ => {}
         }

@@ -4,6 +4,7 @@ mod adr_mse;
 mod approx_mrr;
 mod approx_ndcg;
 mod bce;
+mod count;
 mod cross_entropy;
 mod hinge;
 mod input;

@@ -244,11 +244,38 @@ impl Objective {
     /// When there is no term.
     #[must_use]
     pub fn forward(&self, input: &LossInput) -> Tensor<1> {
+        self.forward_shares(input, &vec![1.0; self.terms.len()])
+    }
+
+    /// The same with every term multiplied by a share: what this part adds to the loss of a larger
+    /// batch, when the share is the part's count over the batch's.
+    ///
+    /// # Panics
+    /// When there is no term, or not one share per term.
+    #[must_use]
+    pub fn forward_shares(&self, input: &LossInput, shares: &[f64]) -> Tensor<1> {
+        assert_eq!(shares.len(), self.terms.len(), "one share per term");
         self.terms
             .iter()
-            .map(|term| term.forward(input))
+            .zip(shares)
+            .map(|(term, share)| term.forward(input) * *share)
             .reduce(|sum, term| sum + term)
             .expect("an objective has at least one term")
+    }
+
+    /// [`Loss::count`] of every term for one group.
+    ///
+    /// # Panics
+    /// When a term reads teacher scores and there are none.
+    #[must_use]
+    pub fn counts(&self, labels: &[f32], teacher_scores: Option<&[f32]>) -> Vec<f64> {
+        let of = |term: &Term| match term.target {
+            Target::Label => term.loss.count(labels),
+            Target::TeacherScore => term
+                .loss
+                .count(teacher_scores.expect("a distillation loss is given teacher scores")),
+        };
+        self.terms.iter().map(of).collect()
     }
 
     /// Whether any term reads teacher scores.

@@ -208,3 +208,6 @@ fn number(loss: &Tensor<1>) -> f64 {
 fn numbers(values: Tensor<1>) -> Vec<f32> {
     values.into_data().convert::<f32>().try_into_vec().expect("the numbers were just made f32")
 }
+
+#[cfg(test)]
+mod tests;

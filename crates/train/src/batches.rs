@@ -3,6 +3,7 @@
 use tamis_data::{
     Batch, Dataset, GroupSampler, PairEncoder, SampledGroup, Shortage, TokenStore, TruncationReport,
 };
+use tamis_loss::Objective;
 
 use crate::error::{Error, Result};
 
@@ -17,6 +18,25 @@ pub struct MicroBatch {
     pub teacher_scores: Option<Vec<f32>>,
 }
 
+impl MicroBatch {
+    /// How many things every term of an objective is the mean of.
+    pub(crate) fn counts(&self, objective: &Objective) -> Vec<f64> {
+        let offsets = self.batch.group_offsets();
+        let width = self.labels.len() / self.batch.n_groups().max(1);
+        let mut counts = vec![0.0; objective.terms.len()];
+        for (group, pair) in offsets.windows(2).enumerate() {
+            let places = group * width..group * width + (pair[1] - pair[0]) as usize;
+            let teacher = self.teacher_scores.as_ref().map(|scores| &scores[places.clone()]);
+            for (sum, count) in
+                counts.iter_mut().zip(objective.counts(&self.labels[places.clone()], teacher))
+            {
+                *sum += count;
+            }
+        }
+        counts
+    }
+}
+
 /// Hands out the micro-batches of any step.
 pub struct Batches<'a> {
     dataset: &'a Dataset,
@@ -29,6 +49,7 @@ pub struct Batches<'a> {
     groups_per_batch: usize,
     accumulation: usize,
     with_teacher: bool,
+    in_batch_negatives: usize,
     /// The order of the epoch last asked for.
     order: Option<(u64, Vec<u32>)>,
 }
@@ -94,8 +115,16 @@ impl<'a> Batches<'a> {
             groups_per_batch,
             accumulation,
             with_teacher,
+            in_batch_negatives: 0,
             order: None,
         })
+    }
+
+    /// The same with documents of other queries of the batch as negatives of every group.
+    #[must_use]
+    pub fn with_in_batch_negatives(mut self, n: usize) -> Self {
+        self.in_batch_negatives = n;
+        self
     }
 
     /// Groups that training draws from.
@@ -135,12 +164,21 @@ impl<'a> Batches<'a> {
         let per_step = (self.groups_per_batch * self.accumulation) as u64;
         let first = (step % self.steps_per_epoch()) * per_step;
         let mut groups = Vec::with_capacity(per_step as usize);
+        let mut positives = Vec::with_capacity(per_step as usize);
         for position in first..first + per_step {
             let group_idx = self.usable[order[position as usize] as usize];
             let group = self.dataset.groups().get(group_idx as usize);
             let n_documents = self.dataset.corpus().len() as u32;
             let sampled = self.sampler.sample_from(&group, n_documents, epoch, position)?;
             groups.push(sampled.expect("groups that would be skipped are not usable"));
+            let relevant = group.candidates.iter().filter(|c| c.label.is_some_and(|l| l > 0.0));
+            positives.push(relevant.map(|c| c.document).collect::<Vec<_>>());
+        }
+        if self.in_batch_negatives > 0 {
+            let size = self.groups_per_batch;
+            for (batch, positives) in groups.chunks_mut(size).zip(positives.chunks(size)) {
+                add_in_batch_negatives(batch, positives, self.in_batch_negatives);
+            }
         }
         Ok(groups)
     }
@@ -178,5 +216,56 @@ impl<'a> Batches<'a> {
         }
         let teacher_scores = self.with_teacher.then_some(teacher_scores);
         MicroBatch { batch, labels, teacher_scores }
+    }
+}
+
+/// Adds up to `n` documents of the other groups of a batch to each group, with label 0: first those
+/// that the next groups have in their first place, then those in their second, and so on. A document
+/// that is in the group already, or a positive of its query, is passed over.
+fn add_in_batch_negatives(groups: &mut [SampledGroup], positives: &[Vec<u32>], n: usize) {
+    let own: Vec<Vec<u32>> = groups.iter().map(|group| group.documents.clone()).collect();
+    let widest = own.iter().map(Vec::len).max().unwrap_or(0);
+    for (index, group) in groups.iter_mut().enumerate() {
+        let others = |place: usize| {
+            let n_groups = own.len();
+            (1..n_groups).map(move |distance| ((index + distance) % n_groups, place))
+        };
+        let mut n_left = n;
+        for (other, place) in (0..widest).flat_map(others) {
+            let Some(&document) = own[other].get(place) else { continue };
+            if n_left == 0 {
+                break;
+            }
+            if group.documents.contains(&document) || positives[index].contains(&document) {
+                continue;
+            }
+            group.documents.push(document);
+            group.labels.push(0.0);
+            group.teacher_scores.push(None);
+            n_left -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn negatives_in_the_batch_are_never_positives_of_the_query() {
+        let group = |query: u32, documents: &[u32]| SampledGroup {
+            query,
+            documents: documents.to_vec(),
+            labels: (0..documents.len()).map(|i| if i == 0 { 1.0 } else { 0.0 }).collect(),
+            teacher_scores: vec![None; documents.len()],
+        };
+        let mut groups = vec![group(0, &[1, 2]), group(1, &[3, 4]), group(2, &[5, 2])];
+        // Query 0 has 3 for a positive too, query 1 has 5.
+        add_in_batch_negatives(&mut groups, &[vec![1, 3], vec![3, 5], vec![5]], 3);
+        assert_eq!(groups[0].documents, [1, 2, 5, 4]);
+        assert_eq!(groups[1].documents, [3, 4, 1, 2]);
+        assert_eq!(groups[2].documents, [5, 2, 1, 3, 4]);
+        assert_eq!(groups[2].labels, [1.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(groups[2].teacher_scores.len(), 5);
     }
 }

@@ -143,8 +143,7 @@ mod tests {
     fn each<T: Send>(size: usize, work: impl Fn(&Threads) -> T + Sync) -> Vec<T> {
         let group = Threads::group(size);
         std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                group.iter().map(|worker| scope.spawn(|| work(worker))).collect();
+            let threads: Vec<_> = group.iter().map(|worker| scope.spawn(|| work(worker))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         })
     }

@@ -64,6 +64,9 @@ pub enum Error {
         /// Why.
         problem: String,
     },
+    /// A worker of the training is gone.
+    #[error(transparent)]
+    WorkerLost(#[from] crate::collective::WorkerLost),
     /// A problem with a dataset or an encoding.
     #[error(transparent)]
     Data(#[from] tamis_data::Error),

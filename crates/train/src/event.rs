@@ -19,6 +19,13 @@ pub enum Event {
     Started(Plan),
     /// A step was taken.
     Step(StepRecord),
+    /// Training goes on, but something looks wrong.
+    Warning {
+        /// The step, from 1.
+        step: u64,
+        /// What, and what to look at.
+        text: String,
+    },
     /// Groups of the dev set that are reranked, of how many.
     Reranking {
         /// Groups done.
@@ -28,6 +35,13 @@ pub enum Event {
     },
     /// The dev set was reranked and measured.
     Dev(DevRecord),
+    /// The dev measure has not improved for as long as the recipe waits: training ends.
+    StoppedEarly {
+        /// The last step.
+        step: u64,
+        /// Evaluations since the best one.
+        evaluations: u64,
+    },
     /// The state after a step is on disk.
     Saved {
         /// The step, from 1.

@@ -2,14 +2,18 @@
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor, TensorData};
-use tamis_loss::{LossInput, Objective};
-use tamis_model::{CrossEncoder, DropoutSeeds};
+use burn::tensor::Device;
+use tamis_loss::Objective;
+use tamis_model::CrossEncoder;
 
+use crate::average::blend;
+use crate::backward::Backward;
 use crate::batches::MicroBatch;
+use crate::collective::WorkerLost;
 use crate::gradients;
-use crate::optimizer::AdamWRecipe;
+use crate::optimizer::{LayerRates, OptimizerRecipe};
 use crate::schedule::Schedule;
+use crate::workers::{Split, Worker};
 
 /// A model with what changes it.
 pub struct Learner {
@@ -24,6 +28,12 @@ pub struct Learner {
     pub max_grad_norm: Option<f64>,
     /// Where dropout masks come from.
     pub seed: u64,
+    /// Rows of a sub-batch when the gradient is cached.
+    gradient_cache: Option<usize>,
+    worker: Option<Worker>,
+    layer_rates: LayerRates,
+    /// The moving average of the weights and its decay, on the plain device.
+    average: Option<(CrossEncoder, f64)>,
     device: Device,
 }
 
@@ -39,12 +49,19 @@ pub struct Taken {
 }
 
 /// Why a step was not taken.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NotFinite {
-    /// `loss` or `gradient norm`.
-    pub what: &'static str,
-    /// Its value.
-    pub value: f64,
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum StepError {
+    /// The loss or the gradient is infinite or not a number.
+    #[error("the {what} is `{value}`")]
+    NotFinite {
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// Another worker is gone.
+    #[error(transparent)]
+    WorkerLost(#[from] WorkerLost),
 }
 
 impl Learner {
@@ -52,14 +69,14 @@ impl Learner {
     #[must_use]
     pub fn new(
         model: CrossEncoder,
-        adamw: &AdamWRecipe,
+        optimizer: &OptimizerRecipe,
         objective: Objective,
         schedule: Schedule,
         max_grad_norm: Option<f64>,
         seed: u64,
         device: &Device,
     ) -> Self {
-        Self::resumed(model, adamw.build(), objective, schedule, max_grad_norm, seed, device)
+        Self::resumed(model, optimizer.build(), objective, schedule, max_grad_norm, seed, device)
     }
 
     /// The same with an optimiser that has a past.
@@ -74,15 +91,30 @@ impl Learner {
     ) -> Self {
         let device = device.clone().autodiff();
         let model = Some(model.train());
-        Self { model, optimizer, objective, schedule, max_grad_norm, seed, device }
+        Self {
+            model,
+            optimizer,
+            objective,
+            schedule,
+            max_grad_norm,
+            seed,
+            gradient_cache: None,
+            worker: None,
+            layer_rates: LayerRates::default(),
+            average: None,
+            device,
+        }
     }
 
-    /// The model as it is now, for inference.
+    /// The model as it is now, for inference: the average of its weights where one is kept.
     ///
     /// # Panics
     /// After a step that panicked.
     #[must_use]
     pub fn model(&self) -> CrossEncoder {
+        if let Some((average, _)) = &self.average {
+            return average.clone();
+        }
         self.model.as_ref().expect("no step is under way").valid()
     }
 
@@ -95,46 +127,57 @@ impl Learner {
         &self.optimizer
     }
 
-    /// Takes one step on the mean gradient of several micro-batches. `step` counts from 0.
+    /// The same, with the gradient cached: sub-batches of `rows` rows, whose memory is that of one.
+    #[must_use]
+    pub fn with_gradient_cache(mut self, rows: Option<usize>) -> Self {
+        self.gradient_cache = rows;
+        self
+    }
+
+    /// The same, with rates that differ between the parts of the model.
+    #[must_use]
+    pub fn with_layer_rates(mut self, rates: LayerRates) -> Self {
+        self.layer_rates = rates;
+        self
+    }
+
+    /// The same, with a moving average of the weights beside them; it starts from the average of a run
+    /// that is resumed, or from the weights.
+    pub(crate) fn with_average(mut self, decay: Option<f64>, old: Option<CrossEncoder>) -> Self {
+        self.average = decay.map(|decay| (old.unwrap_or_else(|| self.trained().valid()), decay));
+        self
+    }
+
+    /// The moving average, where one is kept.
+    pub(crate) fn average(&self) -> Option<&CrossEncoder> {
+        self.average.as_ref().map(|(average, _)| average)
+    }
+
+    /// The same as one of several workers, each of which is given all micro-batches of a step.
+    #[must_use]
+    pub fn with_worker(mut self, worker: Worker) -> Self {
+        self.worker = Some(worker);
+        self
+    }
+
+    /// Takes one step on the gradient of the loss over several micro-batches, which is the loss of the
+    /// larger batch that they make together. `step` counts from 0.
     ///
     /// # Errors
-    /// When the loss or the gradient is not finite; the model is then as it was.
+    /// When the loss or the gradient is not finite, or a worker is gone; the model is then as it was.
     ///
     /// # Panics
     /// When there is no micro-batch.
-    pub fn step(&mut self, step: u64, micro_batches: &[MicroBatch]) -> Result<Taken, NotFinite> {
-        let n_groups: usize = micro_batches.iter().map(|m| m.batch.n_groups()).sum();
+    pub fn step(&mut self, step: u64, micro_batches: &[MicroBatch]) -> Result<Taken, StepError> {
         let model = self.model.as_ref().expect("no step is under way");
-        let mut accumulator = GradientsAccumulator::new();
-        let mut total_loss = 0.0;
-        for (index, micro) in micro_batches.iter().enumerate() {
-            // The mean over all groups of the step, whatever micro-batch they are in.
-            let share = micro.batch.n_groups() as f64 / n_groups as f64;
-            let seeds = DropoutSeeds::training(mix(self.seed, step, index as u64));
-            let (scores, mask) = model.scores(&micro.batch, &self.device, seeds).grouped();
-            let dims = scores.dims();
-            let floats = |values: &[f32]| {
-                Tensor::<2>::from_data(TensorData::new(values.to_vec(), dims), &self.device)
-            };
-            let mut input = LossInput::new(scores, floats(&micro.labels), mask)
-                .expect("labels are laid out like the scores");
-            if let Some(teacher_scores) = &micro.teacher_scores {
-                input = input
-                    .with_teacher_scores(floats(teacher_scores))
-                    .expect("teacher scores are laid out like the scores");
-            }
-            let loss = self.objective.forward(&input) * share;
-            let value: f32 = loss.clone().into_scalar();
-            if !value.is_finite() {
-                return Err(NotFinite { what: "loss", value: f64::from(value) });
-            }
-            total_loss += f64::from(value);
-            accumulator.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
+        let (loss, mut grads) = self.gradients(model, step, micro_batches)?;
+        let not_finite = |what, value| Err(StepError::NotFinite { what, value });
+        if !loss.is_finite() {
+            return not_finite("loss", loss);
         }
-        let mut grads = accumulator.grads();
         let grad_norm = gradients::global_norm(&grads, model);
         if !grad_norm.is_finite() {
-            return Err(NotFinite { what: "gradient norm", value: grad_norm });
+            return not_finite("gradient norm", grad_norm);
         }
         if let Some(max_norm) = self.max_grad_norm {
             gradients::clip(&mut grads, model, grad_norm, max_norm);
@@ -142,13 +185,58 @@ impl Learner {
         let lr = self.schedule.rate(step);
         // Moved out, so that the optimiser may change the weights in place.
         let model = self.model.take().expect("no step is under way");
-        self.model = Some(self.optimizer.step(lr, model, grads));
-        Ok(Taken { loss: total_loss, grad_norm, lr })
+        let model = self.optimizer.step(self.layer_rates.rates(lr), model, grads);
+        if let Some((average, decay)) = self.average.take() {
+            self.average = Some((blend(average, &model.valid(), decay), decay));
+        }
+        self.model = Some(model);
+        Ok(Taken { loss, grad_norm, lr })
+    }
+
+    /// The loss of a step and its gradient, summed over all workers.
+    pub(crate) fn gradients(
+        &self,
+        model: &CrossEncoder,
+        step: u64,
+        micro_batches: &[MicroBatch],
+    ) -> Result<(f64, GradientsParams), WorkerLost> {
+        let backward = Backward {
+            model,
+            objective: &self.objective,
+            device: &self.device,
+            cache_rows: self.gradient_cache,
+            worker: self.worker.as_ref(),
+        };
+        let counts: Vec<Vec<f64>> =
+            micro_batches.iter().map(|micro| micro.counts(&self.objective)).collect();
+        let own = match &self.worker {
+            Some(worker) if worker.split == Split::Batches => worker.share(micro_batches.len()),
+            _ => 0..micro_batches.len(),
+        };
+        let mut accumulator = GradientsAccumulator::new();
+        let mut loss = 0.0;
+        for index in own {
+            let shares = shares(&counts, index);
+            let seed = mix(self.seed, step, index as u64);
+            loss += backward.run(&micro_batches[index], &shares, seed, &mut accumulator)?;
+        }
+        let grads = accumulator.grads();
+        match &self.worker {
+            Some(worker) => worker.sum(model, loss, grads),
+            None => Ok((loss, grads)),
+        }
     }
 }
 
+/// How much of each term of the step's loss is in one micro-batch.
+fn shares(counts: &[Vec<f64>], index: usize) -> Vec<f64> {
+    let total = |term: usize| counts.iter().map(|counts| counts[term]).sum::<f64>();
+    let share = |(term, &count): (usize, &f64)| if count > 0.0 { count / total(term) } else { 0.0 };
+    counts[index].iter().enumerate().map(share).collect()
+}
+
 /// One seed for one forward pass of a run.
-fn mix(seed: u64, step: u64, micro_batch: u64) -> u64 {
+pub(crate) fn mix(seed: u64, step: u64, micro_batch: u64) -> u64 {
     // Odd multipliers keep different (step, micro-batch) pairs apart; the kernels mix the bits.
     seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
         ^ step.wrapping_mul(0xd1b5_4a32_d192_ed03)

@@ -1,26 +1,40 @@
 #![doc = include_str!("../README.md")]
 
+mod average;
+mod backward;
 mod batches;
+mod card;
+mod collective;
 mod dev;
 mod error;
 mod event;
 mod gradients;
+mod identity;
 mod learner;
 mod log;
 mod optimizer;
+mod plateau;
 mod recipe;
 mod run_directory;
 mod schedule;
 mod state;
+mod team;
+mod tensorboard;
 mod training;
+mod workers;
 
 pub use batches::{Batches, MicroBatch};
+pub use collective::{Collective, Threads, WorkerLost};
 pub use dev::{Dev, DevRecord};
 pub use error::{Error, Result};
 pub use event::{Event, Plan, StepRecord};
-pub use learner::{Learner, NotFinite, Taken};
-pub use optimizer::AdamWRecipe;
+pub use learner::{Learner, StepError, Taken};
+pub use optimizer::{
+    AdafactorRecipe, AdamWRecipe, LayerRates, LionRecipe, MuonRecipe, OptimizerRecipe,
+};
 pub use recipe::{DataRecipe, DevRecipe, Init, ModelRecipe, Recipe, TrainRecipe};
 pub use run_directory::RunDirectory;
 pub use schedule::{Schedule, ScheduleKind};
+pub use tensorboard::EventFile;
 pub use training::{Outcome, train};
+pub use workers::{Split, Worker};

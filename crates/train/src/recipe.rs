@@ -8,8 +8,9 @@ use tamis_eval::Measure;
 use tamis_loss::{Lce, Loss, Objective};
 
 use crate::error::{Error, Result};
-use crate::optimizer::AdamWRecipe;
+use crate::optimizer::OptimizerRecipe;
 use crate::schedule::ScheduleKind;
+use crate::workers::Split;
 
 /// One training, whole. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +76,9 @@ pub struct DataRecipe {
     /// Negatives are drawn from this many of the first stage's best; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negatives_depth: Option<usize>,
+    /// Documents of other queries of the batch that are added to every group as negatives.
+    #[serde(default)]
+    pub in_batch_negatives: usize,
     /// Which positives a group takes: `one` or `all`.
     #[serde(default)]
     pub positives: Positives,
@@ -91,8 +95,23 @@ pub struct TrainRecipe {
     pub loss: Objective,
     /// The highest learning rate.
     pub lr: f64,
-    /// What the rate does after the warm-up: `linear`, `cosine` or `constant`.
+    /// What the rate does after the warm-up: `linear`, `cosine`, `constant`, `warmup-stable-decay` or
+    /// `inverse-sqrt`.
     pub schedule: ScheduleKind,
+    /// The lowest rate after the warm-up, as a part of `lr`.
+    pub lr_floor: f64,
+    /// How often a cosine falls; it starts again at `lr`.
+    pub lr_cycles: u64,
+    /// The part of all steps in which `warmup-stable-decay` falls.
+    pub decay_ratio: f64,
+    /// The factor of the rate from one layer to the one below; 1 for all the same.
+    pub layer_decay: f64,
+    /// The factor of the head's rate.
+    pub head_lr: f64,
+    /// The decay of a moving average of the weights, which is what is evaluated and saved; none when
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
     /// The part of all steps that warms up, when `warmup_steps` is absent.
     pub warmup_ratio: f64,
     /// Steps that warm up.
@@ -107,12 +126,22 @@ pub struct TrainRecipe {
     pub groups_per_batch: usize,
     /// Batches whose gradients make one step.
     pub accumulation: usize,
+    /// Rows of a sub-batch when the gradient is cached: memory is that of one sub-batch, however large
+    /// a group is, for one more forward pass. Absent: not cached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_cache: Option<usize>,
+    /// Replicas of the model that divide a step among them, each a thread.
+    pub workers: usize,
+    /// What they divide: `batches` of the accumulation, or the `rows` of every batch.
+    pub split: Split,
     /// Gradients longer than this are shortened to it; 0 switches it off.
     pub max_grad_norm: f64,
-    /// The optimiser.
-    pub adamw: AdamWRecipe,
+    /// The optimiser: `adamw`, `adafactor`, `lion` or `muon` under `name`, and its numbers.
+    pub optimizer: OptimizerRecipe,
     /// Steps between two saved states; 0 saves only at the end and on Ctrl-C.
     pub save_every: u64,
+    /// How many checkpoints of saved steps are kept beside the best one; older ones are removed.
+    pub keep_last: usize,
 }
 
 impl Default for TrainRecipe {
@@ -121,15 +150,25 @@ impl Default for TrainRecipe {
             loss: Objective::single(Loss::Lce(Lce::default())),
             lr: 2e-5,
             schedule: ScheduleKind::Linear,
+            lr_floor: 0.0,
+            lr_cycles: 1,
+            decay_ratio: 0.1,
+            layer_decay: 1.0,
+            head_lr: 1.0,
+            ema_decay: None,
             warmup_ratio: 0.1,
             warmup_steps: None,
             epochs: 1.0,
             steps: None,
             groups_per_batch: 8,
             accumulation: 1,
+            gradient_cache: None,
+            workers: 1,
+            split: Split::Batches,
             max_grad_norm: 1.0,
-            adamw: AdamWRecipe::default(),
+            optimizer: OptimizerRecipe::default(),
             save_every: 100,
+            keep_last: 0,
         }
     }
 }
@@ -143,6 +182,9 @@ pub struct DevRecipe {
     /// Steps between two evaluations; 0 evaluates only at the end.
     #[serde(default)]
     pub every: u64,
+    /// Training ends after this many evaluations without a new best; never when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
     /// Candidates of each query that are reranked.
     #[serde(default = "depth")]
     pub depth: usize,
@@ -237,7 +279,17 @@ impl Recipe {
 
     fn check(&self) -> std::result::Result<(), String> {
         let TrainRecipe { lr, warmup_ratio, epochs, max_grad_norm, .. } = self.train;
+        let within = |name: &str, value: f64, from: f64, to: f64| {
+            let problem = format!("train.{name}: expected {from} to {to}, found `{value}`");
+            ((from..=to).contains(&value), problem)
+        };
         let conditions = [
+            within("lr_floor", self.train.lr_floor, 0.0, 1.0),
+            within("decay_ratio", self.train.decay_ratio, 0.0, 1.0),
+            within("layer_decay", self.train.layer_decay, 0.01, 1.0),
+            within("head_lr", self.train.head_lr, 0.0, 1e6),
+            within("ema_decay", self.train.ema_decay.unwrap_or(0.0), 0.0, 1.0),
+            (self.train.lr_cycles > 0, "train.lr_cycles: expected above 0".into()),
             (lr > 0.0 && lr.is_finite(), format!("train.lr: expected above 0, found `{lr}`")),
             (
                 (0.0..=1.0).contains(&warmup_ratio),
@@ -253,7 +305,25 @@ impl Recipe {
             ),
             (self.train.groups_per_batch > 0, "train.groups_per_batch: expected above 0".into()),
             (self.train.accumulation > 0, "train.accumulation: expected above 0".into()),
+            (self.train.gradient_cache != Some(0), "train.gradient_cache: expected above 0".into()),
+            (self.train.workers > 0, "train.workers: expected above 0".into()),
+            (
+                self.train.split == Split::Rows || self.train.workers <= self.train.accumulation,
+                format!(
+                    "train.workers: expected at most train.accumulation, which is what they divide \
+                     with split = \"batches\", found `{}`",
+                    self.train.workers
+                ),
+            ),
+            (
+                self.data.in_batch_negatives == 0 || !self.train.loss.needs_teacher(),
+                "data.in_batch_negatives: documents of other queries have no teacher scores".into(),
+            ),
             (self.train.steps != Some(0), "train.steps: expected above 0".into()),
+            (
+                self.dev.as_ref().is_none_or(|dev| dev.patience != Some(0)),
+                "dev.patience: expected above 0".into(),
+            ),
             (self.data.group_size > 0, "data.group_size: expected above 0".into()),
             (!self.train.loss.terms.is_empty(), "train.loss: expected at least one term".into()),
             (

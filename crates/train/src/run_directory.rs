@@ -66,6 +66,36 @@ impl RunDirectory {
         self.path.join("checkpoint")
     }
 
+    /// The checkpoint after a step, where the recipe keeps the last few.
+    #[must_use]
+    pub fn step_checkpoint_path(&self, step: u64) -> PathBuf {
+        self.path.join("checkpoints").join(format!("step-{step:08}"))
+    }
+
+    /// The steps whose checkpoints are kept, the latest last.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn step_checkpoints(&self) -> Result<Vec<u64>> {
+        let folder = self.path.join("checkpoints");
+        if folder.exists() { numbered(&folder, "step-") } else { Ok(Vec::new()) }
+    }
+
+    /// Removes what a kill left half written.
+    pub(crate) fn clean(&self) -> Result<()> {
+        for folder in [self.path.clone(), self.path.join("checkpoints")] {
+            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+            for entry in entries.flatten() {
+                let path = entry.path();
+                let is_ours = entry.file_name().to_str().is_some_and(|n| n.starts_with(".tamis-"));
+                if is_ours && path.is_dir() {
+                    std::fs::remove_dir_all(&path).map_err(|error| Error::io(&path, error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The groups of a step whose loss was not finite.
     #[must_use]
     pub fn bad_batch_path(&self) -> PathBuf {
@@ -80,15 +110,20 @@ impl RunDirectory {
 
     /// The steps that can be resumed from, the latest last.
     pub(crate) fn states(&self) -> Result<Vec<u64>> {
-        let io = |error| Error::io(&self.path, error);
-        let mut steps = Vec::new();
-        for entry in std::fs::read_dir(&self.path).map_err(io)? {
-            let name = entry.map_err(io)?.file_name();
-            let step: Option<u64> =
-                name.to_str().and_then(|name| name.strip_prefix("state-")?.parse().ok());
-            steps.extend(step);
-        }
-        steps.sort_unstable();
-        Ok(steps)
+        numbered(&self.path, "state-")
     }
+}
+
+/// The numbers of a folder's entries whose names begin with a prefix, in order.
+fn numbered(folder: &Path, prefix: &str) -> Result<Vec<u64>> {
+    let io = |error| Error::io(folder, error);
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        let number: Option<u64> =
+            name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }

@@ -20,8 +20,11 @@ pub(crate) struct Progress {
     pub(crate) step: u64,
     /// The best value of the selecting measure, and the step it followed.
     pub(crate) best: Option<(f64, u64)>,
-    /// Whether the recipe's last step was taken.
+    /// Whether the recipe's last step was taken, or training stopped early.
     pub(crate) finished: bool,
+    /// Evaluations since the best one.
+    #[serde(default)]
+    pub(crate) stale: u64,
 }
 
 /// Saves the state after a step, then removes older ones. A state has its name only when it is whole.
@@ -31,6 +34,9 @@ pub(crate) fn save(run: &RunDirectory, learner: &Learner, progress: Progress) ->
     let failed = |error: &dyn ToString| Error::state(folder.path(), error.to_string());
     let model = learner.trained().clone();
     model.save_file(path("model")).map_err(|error| failed(&error))?;
+    if let Some(average) = learner.average() {
+        average.clone().save_file(path("average")).map_err(|error| failed(&error))?;
+    }
     learner.optimizer().save(path("optimizer")).map_err(|error| failed(&error))?;
     let text = serde_json::to_vec(&progress).expect("progress serialises");
     std::fs::write(path("progress.json"), text).map_err(|error| failed(&error))?;
@@ -43,22 +49,36 @@ pub(crate) fn save(run: &RunDirectory, learner: &Learner, progress: Progress) ->
     Ok(())
 }
 
-/// Reads the latest state into a model and an optimiser of the same recipe; `None` when the run was
-/// stopped before it saved one.
+/// What was read of a run's latest state.
+pub(crate) struct Loaded {
+    pub(crate) model: CrossEncoder,
+    pub(crate) optimizer: ModuleOptimizer,
+    /// The moving average, where one was kept.
+    pub(crate) average: Option<CrossEncoder>,
+    /// `None` when the run was stopped before it saved a state.
+    pub(crate) progress: Option<Progress>,
+}
+
+/// Reads the latest state into a model and an optimiser of the same recipe.
 pub(crate) fn load(
     run: &RunDirectory,
     model: CrossEncoder,
     optimizer: ModuleOptimizer,
-) -> Result<(CrossEncoder, ModuleOptimizer, Option<Progress>)> {
-    let Some(step) = run.states()?.pop() else { return Ok((model, optimizer, None)) };
+) -> Result<Loaded> {
+    let Some(step) = run.states()?.pop() else {
+        return Ok(Loaded { model, optimizer, average: None, progress: None });
+    };
     let folder = run.state_path(step);
     let path = |name: &str| folder.join(name);
     let failed = |error: &dyn ToString| Error::state(&folder, error.to_string());
     let text = std::fs::read(path("progress.json")).map_err(|error| failed(&error))?;
     let progress = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
+    let average = path("average.bpk")
+        .exists()
+        .then(|| model.clone().try_load_file(path("average")).map_err(|error| failed(&error)));
     let model = model.try_load_file(path("model")).map_err(|error| failed(&error))?;
     let optimizer = optimizer.load(path("optimizer")).map_err(|error| failed(&error))?;
-    Ok((model, optimizer, Some(progress)))
+    Ok(Loaded { model, optimizer, average: average.transpose()?, progress: Some(progress) })
 }
 
 fn sync(folder: &Path) -> Result<()> {

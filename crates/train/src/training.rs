@@ -11,15 +11,20 @@ use tamis_loss::Objective;
 use tamis_model::{Activation, Config, CrossEncoder, Settings, checkpoint};
 
 use crate::batches::Batches;
+use crate::card::Card;
 use crate::dev::{Dev, DevRecord, means};
 use crate::error::{Error, Result};
 use crate::event::{Event, Plan, StepRecord};
-use crate::learner::{Learner, NotFinite};
+use crate::identity::Identity;
+use crate::learner::{Learner, StepError};
 use crate::log::Log;
+use crate::optimizer::{LayerRates, n_layers};
+use crate::plateau::Plateau;
 use crate::recipe::{Init, Recipe, TrainRecipe};
 use crate::run_directory::RunDirectory;
 use crate::schedule::Schedule;
 use crate::state::{self, Progress};
+use crate::team::{Team, replica};
 
 /// How a training ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,6 +57,8 @@ pub fn train(
     observe: &mut dyn FnMut(Event),
 ) -> Result<Outcome> {
     let source = &recipe.model.path;
+    Identity::of(recipe)?.check(run)?;
+    run.clean()?;
     let (model, config, drawn, left_out_tensors) = initial_model(recipe, device)?;
     let settings = Settings {
         max_length: recipe.data.max_length,
@@ -71,7 +78,8 @@ pub fn train(
     let shape = (recipe.train.groups_per_batch, recipe.train.accumulation);
     let with_teacher = recipe.train.loss.needs_teacher();
     let mut batches =
-        Batches::new(&dataset, &tokens, &encoder, recipe.sampler(), shape, with_teacher)?;
+        Batches::new(&dataset, &tokens, &encoder, recipe.sampler(), shape, with_teacher)?
+            .with_in_batch_negatives(recipe.data.in_batch_negatives);
     let total_steps = total_steps(&recipe.train, batches.steps_per_epoch());
 
     let dev_dataset = recipe.dev.as_ref().map(|dev| Dataset::open(&dev.dataset)).transpose()?;
@@ -96,19 +104,10 @@ pub fn train(
         _ => None,
     };
 
-    let n_parameters = model.num_params();
-    let (model, optimizer, resumed) = state::load(run, model, recipe.train.adamw.build())?;
+    let (n_parameters, n_groups) = (model.num_params(), batches.n_groups());
+    let (mut team, resumed) = team(recipe, run, &model, total_steps, device)?;
     let mut progress = resumed.unwrap_or_default();
     let mut log = Log::open(&run.log_path(), progress.step)?;
-    let mut learner = Learner::resumed(
-        model,
-        optimizer,
-        recipe.train.loss.clone(),
-        schedule(&recipe.train, total_steps),
-        (recipe.train.max_grad_norm > 0.0).then_some(recipe.train.max_grad_norm),
-        recipe.seed,
-        device,
-    );
     let contents = SavedWith { config: &config, settings: &settings, tokenizer: source };
     observe(Event::Started(Plan {
         steps: total_steps,
@@ -122,13 +121,18 @@ pub fn train(
         cut_documents: tokens.cut_documents(),
     }));
 
-    while progress.step < total_steps {
+    let mut plateau = Plateau::new(&recipe.train.loss, schedule(&recipe.train, total_steps));
+    while progress.step < total_steps && !progress.finished {
         let start = Instant::now();
         let index = progress.step;
         let (micro_batches, truncated) = batches.step(index)?;
-        let taken = match learner.step(index, &micro_batches) {
+        let taken = match team.step(index, &micro_batches) {
             Ok(taken) => taken,
-            Err(bad) => return Err(report_bad_batch(run, &dataset, &mut batches, index, bad)?),
+            Err(StepError::NotFinite { what, value }) => {
+                let bad = (what, value);
+                return Err(report_bad_batch(run, &dataset, &mut batches, index, bad)?);
+            }
+            Err(StepError::WorkerLost(lost)) => return Err(lost.into()),
         };
         progress.step += 1;
         let record = StepRecord {
@@ -144,35 +148,103 @@ pub fn train(
             seconds: start.elapsed().as_secs_f64(),
         };
         log.write(&record)?;
+        let warning = plateau.look(&record, &micro_batches);
         observe(Event::Step(record));
+        if let Some(text) = warning {
+            observe(Event::Warning { step: progress.step, text });
+        }
 
         let last = progress.step == total_steps;
         let taken_steps = progress.step;
         let is_due = |every: u64| last || (every > 0 && taken_steps.is_multiple_of(every));
+        let card = Card {
+            recipe,
+            dataset: &dataset,
+            groups: n_groups,
+            parameters: n_parameters,
+            step: taken_steps,
+            steps: total_steps,
+            dev: None,
+        };
+        let mut evaluated = None;
         if let (Some(dev), Some(asked)) = (&dev, &recipe.dev)
             && is_due(asked.every)
         {
-            let record = evaluate_dev(dev, &learner, &mut progress, observe)?;
+            let record = evaluate_dev(dev, team.lead(), &mut progress, observe)?;
             if record.best {
-                contents.save(&learner, run)?;
+                contents.save(
+                    team.lead(),
+                    &run.checkpoint_path(),
+                    &Card { dev: Some(&record), ..card },
+                )?;
             }
             log.write(&record)?;
+            progress.finished = asked.patience.is_some_and(|patience| progress.stale >= patience);
+            evaluated = Some(record.clone());
             observe(Event::Dev(record));
         }
         if last && dev.is_none() {
-            contents.save(&learner, run)?;
+            contents.save(team.lead(), &run.checkpoint_path(), &card)?;
         }
         let stopping = stop.load(Ordering::Relaxed);
-        if is_due(recipe.train.save_every) || stopping {
-            progress.finished = last;
-            state::save(run, &learner, progress)?;
+        let stopped_early = progress.finished && !last;
+        if is_due(recipe.train.save_every) || stopping || stopped_early {
+            progress.finished |= last;
+            if recipe.train.keep_last > 0 {
+                let path = run.step_checkpoint_path(progress.step);
+                contents.save(team.lead(), &path, &Card { dev: evaluated.as_ref(), ..card })?;
+                forget_checkpoints(run, recipe.train.keep_last, progress.step)?;
+            }
+            state::save(run, team.lead(), progress)?;
             observe(Event::Saved { step: progress.step });
+        }
+        if stopped_early {
+            observe(Event::StoppedEarly { step: progress.step, evaluations: progress.stale });
+            break;
         }
         if stopping && !last {
             return Ok(Outcome::Interrupted { step: progress.step });
         }
     }
     Ok(Outcome::Finished { steps: progress.step, best: progress.best })
+}
+
+/// The learners of the recipe, as the run's latest state left them where there is one.
+fn team(
+    recipe: &Recipe,
+    run: &RunDirectory,
+    model: &CrossEncoder,
+    total_steps: u64,
+    device: &Device,
+) -> Result<(Team, Option<Progress>)> {
+    let TrainRecipe { max_grad_norm, workers, split, .. } = recipe.train;
+    let rates = LayerRates {
+        decay: recipe.train.layer_decay,
+        head: recipe.train.head_lr,
+        n_layers: n_layers(model),
+    };
+    let mut learners = Vec::with_capacity(workers);
+    let mut progress = None;
+    for _ in 0..workers {
+        let optimizer = recipe.train.optimizer.build();
+        let loaded = state::load(run, replica(model, device), optimizer)?;
+        progress = loaded.progress;
+        let learner = Learner::resumed(
+            loaded.model,
+            loaded.optimizer,
+            recipe.train.loss.clone(),
+            schedule(&recipe.train, total_steps),
+            (max_grad_norm > 0.0).then_some(max_grad_norm),
+            recipe.seed,
+            device,
+        );
+        let learner = learner
+            .with_gradient_cache(recipe.train.gradient_cache)
+            .with_layer_rates(rates)
+            .with_average(recipe.train.ema_decay, loaded.average);
+        learners.push(learner);
+    }
+    Ok((Team::new(learners, split), progress))
 }
 
 /// The model as the recipe starts it, and the names of tensors that were drawn or left out.
@@ -228,7 +300,15 @@ fn total_steps(recipe: &TrainRecipe, steps_per_epoch: u64) -> u64 {
 fn schedule(recipe: &TrainRecipe, total_steps: u64) -> Schedule {
     let warmup_steps =
         recipe.warmup_steps.unwrap_or((recipe.warmup_ratio * total_steps as f64) as u64);
-    Schedule { kind: recipe.schedule, peak: recipe.lr, warmup_steps, total_steps }
+    Schedule {
+        kind: recipe.schedule,
+        peak: recipe.lr,
+        warmup_steps,
+        total_steps,
+        floor: recipe.lr_floor,
+        cycles: recipe.lr_cycles,
+        decay_ratio: recipe.decay_ratio,
+    }
 }
 
 fn evaluate_dev(
@@ -244,6 +324,9 @@ fn evaluate_dev(
     let best = progress.best.is_none_or(|(best, _)| value > best);
     if best {
         progress.best = Some((value, progress.step));
+        progress.stale = 0;
+    } else {
+        progress.stale += 1;
     }
     Ok(DevRecord {
         step: progress.step,
@@ -262,15 +345,28 @@ struct SavedWith<'a> {
 }
 
 impl SavedWith<'_> {
-    fn save(&self, learner: &Learner, run: &RunDirectory) -> Result<()> {
+    fn save(&self, learner: &Learner, path: &Path, card: &Card<'_>) -> Result<()> {
         let contents = checkpoint::Contents {
             model: &learner.model(),
             config: self.config,
             settings: self.settings,
             tokenizer: self.tokenizer,
         };
-        Ok(checkpoint::save(contents, &run.checkpoint_path())?)
+        checkpoint::save(contents, path)?;
+        card.write(path)
     }
+}
+
+/// Removes the checkpoints before the last `keep`, and those of steps that a resume has not reached.
+fn forget_checkpoints(run: &RunDirectory, keep: usize, step: u64) -> Result<()> {
+    let (kept, later): (Vec<u64>, Vec<u64>) =
+        run.step_checkpoints()?.into_iter().partition(|&of| of <= step);
+    let old = kept.len().saturating_sub(keep);
+    for step in kept[..old].iter().chain(&later) {
+        let path = run.step_checkpoint_path(*step);
+        std::fs::remove_dir_all(&path).map_err(|error| Error::io(&path, error))?;
+    }
+    Ok(())
 }
 
 /// Writes the groups of a step that failed, with their texts, and makes the error.
@@ -279,7 +375,7 @@ fn report_bad_batch(
     dataset: &Dataset,
     batches: &mut Batches<'_>,
     step: u64,
-    bad: NotFinite,
+    (what, value): (&'static str, f64),
 ) -> Result<Error> {
     let describe = |group: &SampledGroup| {
         let documents: Vec<serde_json::Value> = group
@@ -299,5 +395,5 @@ fn report_bad_batch(
     let report = serde_json::json!({"step": step + 1, "groups": groups});
     let path = run.bad_batch_path();
     output::write_file(&path, |out| writeln!(out, "{report:#}"))?;
-    Ok(Error::NotFinite { step: step + 1, what: bad.what, value: bad.value, batch: path })
+    Ok(Error::NotFinite { step: step + 1, what, value, batch: path })
 }

@@ -10,7 +10,7 @@ use tamis_data::{Batch, PairEncoder, TruncationReport, output};
 use tamis_loss::{Lce, Loss, Objective};
 use tamis_model::checkpoint::NewHead;
 use tamis_model::{Settings, checkpoint};
-use tamis_train::{AdamWRecipe, Learner, MicroBatch, Schedule, ScheduleKind};
+use tamis_train::{Learner, MicroBatch, OptimizerRecipe, Schedule, ScheduleKind};
 
 use super::peer::Peer;
 use super::shape::Shape;
@@ -164,9 +164,9 @@ impl Trainer {
         let encoder = PairEncoder::open(&args.model.join("tokenizer.json"), settings.pairs())?;
         let learner = Learner::new(
             loaded.model,
-            &AdamWRecipe::default(),
+            &OptimizerRecipe::default(),
             Objective::single(Loss::Lce(Lce::default())),
-            Schedule { kind: ScheduleKind::Constant, peak: 2e-5, warmup_steps: 0, total_steps: 1 },
+            Schedule { kind: ScheduleKind::Constant, peak: 2e-5, ..Schedule::default() },
             Some(1.0),
             42,
             &device,
@@ -192,7 +192,7 @@ impl Trainer {
         self.step += 1;
         match taken {
             Ok(taken) => Ok(Measured { seconds, loss: taken.loss, peak: peak_memory()? }),
-            Err(problem) => bail!("the {} is {}", problem.what, problem.value),
+            Err(problem) => bail!("{problem}"),
         }
     }
 }

@@ -9,7 +9,7 @@ use tamis_data::{PrepareOptions, Sources, prepare};
 use tamis_train::{Error, Event, Outcome, Recipe, RunDirectory, train};
 
 /// Eight queries with eight candidates each, one of which is an answer and the others questions.
-fn task(folder: &Path) -> PathBuf {
+pub(crate) fn task(folder: &Path) -> PathBuf {
     let words = ["fever", "cold", "rain", "sun", "stone", "river", "bread", "salt"];
     let (mut queries, mut corpus) = (String::new(), String::new());
     let (mut qrels, mut run) = ("query-id\tcorpus-id\tscore\n".to_owned(), String::new());
@@ -59,7 +59,7 @@ fn task(folder: &Path) -> PathBuf {
     out
 }
 
-fn recipe(folder: &Path, steps: u64, changes: &[&str]) -> Recipe {
+pub(crate) fn recipe(folder: &Path, steps: u64, changes: &[&str]) -> Recipe {
     let text = format!(
         "seed = 3\n[model]\npath = {model:?}\ninit = \"scratch\"\n\
          [data]\ntrain = {data:?}\nmax_length = 16\nquery_max_length = 4\ngroup_size = 4\n\
@@ -73,7 +73,7 @@ fn recipe(folder: &Path, steps: u64, changes: &[&str]) -> Recipe {
 }
 
 /// Trains until the end, or until `stop_after` steps were taken.
-fn run(recipe: &Recipe, run: &RunDirectory, stop_after: Option<u64>) -> Outcome {
+pub(crate) fn run(recipe: &Recipe, run: &RunDirectory, stop_after: Option<u64>) -> Outcome {
     let stop = AtomicBool::new(false);
     let mut observe = |event: Event| {
         if let Event::Step(step) = event {
@@ -84,7 +84,7 @@ fn run(recipe: &Recipe, run: &RunDirectory, stop_after: Option<u64>) -> Outcome 
 }
 
 /// Step, loss, rate and gradient norm of every step line of a log.
-fn steps(run: &RunDirectory) -> Vec<(u64, String)> {
+pub(crate) fn steps(run: &RunDirectory) -> Vec<(u64, String)> {
     let text = std::fs::read_to_string(run.log_path()).unwrap();
     text.lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
@@ -117,7 +117,8 @@ fn a_tiny_task_is_learnt() {
 fn a_run_that_stops_goes_on_with_the_same_losses() {
     let folder = tempfile::tempdir().unwrap();
     task(folder.path());
-    let recipe = recipe(folder.path(), 24, &["train.accumulation=2"]);
+    let changes = ["train.accumulation=2", "train.ema_decay=0.9", "train.layer_decay=0.8"];
+    let recipe = recipe(folder.path(), 24, &changes);
     let whole = RunDirectory::create(&folder.path().join("whole"), &recipe).unwrap();
     run(&recipe, &whole, None);
 
@@ -132,6 +133,80 @@ fn a_run_that_stops_goes_on_with_the_same_losses() {
     };
     assert_eq!(steps(&whole), steps(&parts));
     assert_eq!(steps(&whole).len(), 24);
+    // The saved weights too, which are the average.
+    let weights = |run: &RunDirectory| {
+        std::fs::read(run.checkpoint_path().join("model.safetensors")).unwrap()
+    };
+    assert!(weights(&whole) == weights(&parts));
+}
+
+#[test]
+fn workers_and_the_gradient_cache_train_as_one_device_does() {
+    let folder = tempfile::tempdir().unwrap();
+    task(folder.path());
+    let losses = |name: &str, changes: &[&str]| -> Vec<f64> {
+        let recipe = recipe(folder.path(), 8, changes);
+        let directory = RunDirectory::create(&folder.path().join(name), &recipe).unwrap();
+        run(&recipe, &directory, None);
+        let text = std::fs::read_to_string(directory.log_path()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line["loss"].as_f64()).collect()
+    };
+    // No dropout: sub-batches have masks of their own.
+    let path = folder.path().join("model/config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["hidden_dropout_prob"] = 0.0.into();
+    config["attention_probs_dropout_prob"] = 0.0.into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    let accumulated = ["train.accumulation=2", "train.groups_per_batch=2"];
+    let one = losses("one", &accumulated);
+    assert_eq!(one.len(), 8);
+    for (name, more) in [
+        ("batches", vec!["train.workers=2"]),
+        ("rows", vec!["train.workers=2", "train.split=rows"]),
+        ("cached", vec!["train.gradient_cache=3"]),
+        ("all", vec!["train.workers=2", "train.split=rows", "train.gradient_cache=3"]),
+    ] {
+        let found = losses(name, &[&accumulated[..], &more].concat());
+        for (step, (found, one)) in found.iter().zip(&one).enumerate() {
+            assert!((found - one).abs() < 1e-4, "{name} step {step}: {found} {one}");
+        }
+    }
+}
+
+#[test]
+fn every_optimiser_and_schedule_learns_and_resumes() {
+    let folder = tempfile::tempdir().unwrap();
+    task(folder.path());
+    for (name, lr, schedule) in [
+        ("adamw", "3e-3", "cosine"),
+        ("adafactor", "3e-3", "warmup-stable-decay"),
+        ("lion", "1e-3", "linear"),
+        ("muon", "3e-3", "inverse-sqrt"),
+    ] {
+        let changes = [
+            format!("train.optimizer={{name=\"{name}\"}}"),
+            format!("train.lr={lr}"),
+            format!("train.schedule={schedule}"),
+            "train.lr_floor=0.1".to_owned(),
+            "train.head_lr=2.0".to_owned(),
+        ];
+        let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
+        let recipe = recipe(folder.path(), 40, &changes);
+        let whole = RunDirectory::create(&folder.path().join(name), &recipe).unwrap();
+        run(&recipe, &whole, None);
+        let parts =
+            RunDirectory::create(&folder.path().join(format!("{name}-2")), &recipe).unwrap();
+        run(&recipe, &parts, Some(11));
+        run(&recipe, &parts, None);
+        assert_eq!(steps(&whole), steps(&parts), "{name}");
+        let losses: Vec<f64> = steps(&whole)
+            .iter()
+            .map(|(_, line)| line.split(' ').next().unwrap().parse().unwrap())
+            .collect();
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+        assert!(mean(&losses[30..]) < mean(&losses[..10]), "{name}: {losses:?}");
+    }
 }
 
 #[test]

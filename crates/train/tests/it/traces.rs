@@ -34,7 +34,7 @@ fn micro_batch(batch: &Value, group_size: usize) -> MicroBatch {
     MicroBatch { batch: packed, labels, teacher_scores: None }
 }
 
-fn check(folder: &str) {
+fn check(folder: &str, cache_rows: Option<usize>) {
     let root = std::env::var("TAMIS_FIXTURES").expect("TAMIS_FIXTURES names the fixtures");
     let folder = PathBuf::from(root).join("training").join(folder);
     let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
@@ -60,12 +60,14 @@ fn check(folder: &str) {
         peak: number(&hyper["lr"]),
         warmup_steps: hyper["warmup_steps"].as_u64().unwrap(),
         total_steps: hyper["total_steps"].as_u64().unwrap(),
+        ..Schedule::default()
     };
     let adamw =
         AdamWRecipe { weight_decay: number(&hyper["weight_decay"]) as f32, ..Default::default() };
     let objective = Objective::single(Loss::Lce(Lce::default()));
     let clip = Some(number(&hyper["max_grad_norm"]));
-    let mut learner = Learner::new(model, &adamw, objective, schedule, clip, 0, &device);
+    let mut learner = Learner::new(model, &adamw.into(), objective, schedule, clip, 0, &device)
+        .with_gradient_cache(cache_rows);
 
     let micro_batches: Vec<MicroBatch> = expected["batches"]
         .as_array()
@@ -95,11 +97,18 @@ mod with_fixtures {
 
     #[test]
     fn bert_with_lce_follows_pytorch() {
-        check("bert_lce");
+        check("bert_lce", None);
     }
 
     #[test]
     fn accumulation_follows_pytorch() {
-        check("bert_lce_accum");
+        check("bert_lce_accum", None);
+    }
+
+    #[test]
+    fn the_gradient_cache_follows_pytorch() {
+        // Sub-batches of 3 of the 8 rows of a batch, with and without accumulation.
+        check("bert_lce", Some(3));
+        check("bert_lce_accum", Some(3));
     }
 }

@@ -1,0 +1,320 @@
+//! Gradients in parts, with dropout and on several workers, beside those of one pass.
+
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use tamis_loss::{Lce, Loss};
+use tamis_model::encoder::bert::BertConfig;
+use tamis_model::{Config, checkpoint};
+
+use super::*;
+use crate::collective::Threads;
+use crate::learner::Learner;
+use crate::optimizer::OptimizerRecipe;
+use crate::schedule::{Schedule, ScheduleKind};
+
+fn config(dropout: f64) -> Config {
+    let text = serde_json::json!({
+        "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 32, "max_position_embeddings": 16, "initializer_range": 0.3,
+        "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout,
+    });
+    let config: BertConfig = serde_json::from_value(text).unwrap();
+    Config::bert(&config)
+}
+
+fn model(dropout: f64) -> CrossEncoder {
+    let config = config(dropout);
+    checkpoint::initialise(CrossEncoder::zeros(&config, &Device::flex()), &config, 5)
+}
+
+fn learner(dropout: f64, objective: &Objective) -> Learner {
+    let schedule = Schedule { kind: ScheduleKind::Constant, peak: 1e-2, ..Schedule::default() };
+    let optimizer = OptimizerRecipe::default();
+    let device = Device::flex();
+    Learner::new(model(dropout), &optimizer, objective.clone(), schedule, None, 3, &device)
+}
+
+/// Groups of the given sizes, with labels and teacher scores that differ.
+fn micro_batch(sizes: &[usize]) -> MicroBatch {
+    let width = sizes.iter().copied().max().unwrap();
+    let mut batch = Batch::new();
+    let (mut labels, mut teacher) = (Vec::new(), Vec::new());
+    for (group, &size) in sizes.iter().enumerate() {
+        for row in 0..size {
+            let n = 3 + (group * 5 + row * 3) % 9;
+            let ids: Vec<u32> =
+                (0..n).map(|i| (group * 31 + row * 17 + i * 7) as u32 % 50).collect();
+            batch.push_row(&ids, &vec![0; n]);
+        }
+        batch.end_group();
+        for place in 0..width {
+            let there = place < size;
+            labels.push(if there { [1.0, 0.0, 0.5, 0.0][place % 4] } else { 0.0 });
+            teacher.push(if there { ((group + place) as f32 * 1.7).sin() * 3.0 } else { 0.0 });
+        }
+    }
+    MicroBatch { batch, labels, teacher_scores: Some(teacher) }
+}
+
+/// All gradients, parameter after parameter.
+fn flat(model: &CrossEncoder, grads: &GradientsParams) -> Vec<f32> {
+    struct Flat<'a>(&'a GradientsParams, Vec<f32>);
+    impl ModuleVisitor for Flat<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let grad = self.0.get::<D>(param.id).expect("every parameter has a gradient");
+            self.1.extend(grad.into_data().try_into_vec::<f32>().unwrap());
+        }
+    }
+    let mut flat = Flat(grads, Vec::new());
+    model.visit(&mut flat);
+    flat.1
+}
+
+fn gradients(learner: &Learner, micro_batches: &[MicroBatch]) -> (f64, Vec<f32>) {
+    let model = learner.trained();
+    let (loss, grads) = learner.gradients(model, 0, micro_batches).unwrap();
+    (loss, flat(model, &grads))
+}
+
+fn assert_close(found: &(f64, Vec<f32>), expected: &(f64, Vec<f32>), what: &str) {
+    assert!((found.0 - expected.0).abs() < 1e-5, "{what}: {} {}", found.0, expected.0);
+    assert_eq!(found.1.len(), expected.1.len());
+    let largest = expected.1.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+    let worst = found.1.iter().zip(&expected.1).fold(0.0_f32, |a, (b, c)| a.max((b - c).abs()));
+    assert!(worst <= 1e-5 * (1.0 + largest), "{what}: {worst} of {largest}");
+}
+
+#[test]
+fn the_cached_gradient_is_the_gradient_of_every_loss() {
+    let batches = [micro_batch(&[4, 3, 4])];
+    for loss in Loss::all() {
+        let objective = Objective::single(loss);
+        let expected = gradients(&learner(0.0, &objective), &batches);
+        // One row at a time, a ragged last sub-batch, and one that holds everything.
+        for rows in [1, 4, 100] {
+            let cached = learner(0.0, &objective).with_gradient_cache(Some(rows));
+            assert_close(&gradients(&cached, &batches), &expected, &format!("{loss:?} {rows}"));
+        }
+    }
+}
+
+#[test]
+fn both_passes_drop_the_same_elements() {
+    let objective = Objective::single(Loss::Lce(Lce::default()));
+    let micro = micro_batch(&[4, 3]);
+    let cached = learner(0.3, &objective).with_gradient_cache(Some(3));
+    // The same sub-batches in one graph, back-propagated at once.
+    let plain = learner(0.3, &objective);
+    let device = Device::flex().autodiff();
+    let backward = Backward {
+        model: plain.trained(),
+        objective: &objective,
+        device: &device,
+        cache_rows: None,
+        worker: None,
+    };
+    let seed = crate::learner::mix(3, 0, 0);
+    let scores = [0..3, 3..6, 6..7].map(|rows| {
+        let seeds = DropoutSeeds::training(sub_seed(seed, rows.start));
+        plain.trained().scores(&part(&micro.batch, rows), &device, seeds).rows()
+    });
+    let scores = Scores::new(Tensor::cat(scores.to_vec(), 0), micro.batch.group_offsets());
+    let loss = backward.loss(&micro, &scores, &[1.0]);
+    let mut grads = GradientsAccumulator::new();
+    let value = number(&loss);
+    backward.add(loss, &mut grads);
+    let expected = (value, flat(plain.trained(), &grads.grads()));
+    assert_close(&gradients(&cached, std::slice::from_ref(&micro)), &expected, "dropout");
+    // With one sub-batch it is the direct pass itself, and dropout does act.
+    let whole = learner(0.3, &objective).with_gradient_cache(Some(7));
+    let direct = gradients(&plain, std::slice::from_ref(&micro));
+    assert_close(&gradients(&whole, std::slice::from_ref(&micro)), &direct, "one sub-batch");
+    let without = gradients(&learner(0.0, &objective), &[micro]);
+    assert!((without.0 - direct.0).abs() > 1e-3, "dropout changes the loss");
+}
+
+#[test]
+fn micro_batches_make_the_loss_of_the_larger_batch() {
+    let whole = [micro_batch(&[4, 3, 2, 4])];
+    let slice = |rows: std::ops::Range<usize>, groups: std::ops::Range<usize>, width: usize| {
+        let mut batch = Batch::new();
+        let offsets = whole[0].batch.group_offsets();
+        for row in rows {
+            let (ids, types) = whole[0].batch.row(row);
+            batch.push_row(ids, types);
+            if offsets.contains(&(row as u32 + 1)) {
+                batch.end_group();
+            }
+        }
+        let places = |values: &[f32]| -> Vec<f32> {
+            groups.clone().flat_map(|g| values[g * 4..g * 4 + width].to_vec()).collect()
+        };
+        let teacher_scores = whole[0].teacher_scores.as_deref().map(places);
+        MicroBatch { batch, labels: places(&whole[0].labels), teacher_scores }
+    };
+    let parts = [slice(0..4, 0..1, 4), slice(4..9, 1..3, 3), slice(9..13, 3..4, 4)];
+    for loss in Loss::all() {
+        let objective = Objective::single(loss);
+        let learner = learner(0.0, &objective);
+        let expected = gradients(&learner, &whole);
+        assert_close(&gradients(&learner, &parts), &expected, &format!("{loss:?}"));
+    }
+}
+
+/// The gradients of `size` workers, each on a replica of its own.
+fn on_workers(
+    size: usize,
+    split: Split,
+    make: &(impl Fn() -> Learner + Sync),
+    batches: &[MicroBatch],
+) -> Vec<(f64, Vec<f32>)> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = Threads::group(size)
+            .into_iter()
+            .map(|threads| {
+                let worker = Worker { collective: Box::new(threads), split };
+                scope.spawn(move || gradients(&make().with_worker(worker), batches))
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_group_split_over_workers_has_the_true_gradient() {
+    let objective = Objective::single(Loss::Lce(Lce { temperature: 0.5 }));
+    let batches = [micro_batch(&[4, 3]), micro_batch(&[4])];
+    let expected = gradients(&learner(0.0, &objective), &batches);
+    // Three workers divide seven rows unevenly; of eight some have nothing to do.
+    for size in [1, 2, 3, 8] {
+        for cache in [None, Some(2)] {
+            let make = || learner(0.0, &objective).with_gradient_cache(cache);
+            let found = on_workers(size, Split::Rows, &make, &batches);
+            assert!(found.iter().all(|one| *one == found[0]), "all workers have the same");
+            assert_close(&found[0], &expected, &format!("{size} workers, {cache:?}"));
+        }
+    }
+}
+
+#[test]
+fn data_parallel_workers_are_one_device_with_the_larger_batch() {
+    let objective = Objective::single(Loss::Bce(tamis_loss::Bce::default()));
+    let batches = [micro_batch(&[4, 3]), micro_batch(&[2]), micro_batch(&[4, 4])];
+    // Dropout too: a micro-batch has the same masks wherever it is worked off.
+    let make = || learner(0.2, &objective);
+    let expected = gradients(&make(), &batches);
+    for size in [2, 3, 4] {
+        let found = on_workers(size, Split::Batches, &make, &batches);
+        assert!(found.iter().all(|one| *one == found[0]), "all workers have the same");
+        assert_close(&found[0], &expected, &format!("{size} workers"));
+    }
+}
+
+mod with_fixtures {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    use burn::optim::GradientsParams;
+    use safetensors::SafeTensors;
+    use serde_json::Value;
+    use tamis_model::{Activation, Settings};
+
+    use super::*;
+
+    /// Puts gradients where the weights are, so that saving names them.
+    struct Replace<'a>(&'a GradientsParams);
+
+    impl ModuleMapper for Replace<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let grad = self.0.get::<D>(param.id).expect("every parameter has a gradient");
+            param.map(|_| grad)
+        }
+    }
+
+    fn tensors(path: &Path) -> BTreeMap<String, Vec<f32>> {
+        let bytes = std::fs::read(path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let values = |data: &[u8]| {
+            data.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        };
+        file.tensors().into_iter().map(|(name, t)| (name, values(t.data()))).collect()
+    }
+
+    #[test]
+    fn the_cached_gradient_is_that_of_pytorch() {
+        let root = std::env::var("TAMIS_FIXTURES").expect("TAMIS_FIXTURES names the fixtures");
+        let folder = PathBuf::from(root).join("training/gradcache");
+        let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+        let expected: Value = serde_json::from_str(&text).unwrap();
+        let ids = |row: &Value| -> Vec<u32> {
+            row.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+        };
+        let rows = |key: &str| -> Vec<Vec<u32>> {
+            expected["batch"][key].as_array().unwrap().iter().map(ids).collect()
+        };
+        let (input_ids, mask, types) =
+            (rows("input_ids"), rows("attention_mask"), rows("token_type_ids"));
+        let mut batch = Batch::new();
+        for (row, ids) in input_ids.iter().enumerate() {
+            let n = mask[row].iter().sum::<u32>() as usize;
+            batch.push_row(&ids[..n], &types[row][..n]);
+            if row % 4 == 3 {
+                batch.end_group();
+            }
+        }
+        let labels = (0..16).map(|row| if row % 4 == 0 { 1.0 } else { 0.0 }).collect();
+        let batches = [MicroBatch { batch, labels, teacher_scores: None }];
+        // The fixture was made with dropout off.
+        let source = tempfile::tempdir().unwrap();
+        let text = std::fs::read_to_string(folder.join("init/config.json")).unwrap();
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        config["hidden_dropout_prob"] = 0.0.into();
+        config["attention_probs_dropout_prob"] = 0.0.into();
+        std::fs::write(source.path().join("config.json"), config.to_string()).unwrap();
+        let weights = "model.safetensors";
+        std::fs::copy(folder.join("init").join(weights), source.path().join(weights)).unwrap();
+        let known = tensors(&folder.join("grads.safetensors"));
+        assert!(known.len() > 30);
+        for rows in [None, Some(1), Some(3), Some(4), Some(8)] {
+            let loaded = checkpoint::load(source.path(), None, &Device::flex()).unwrap();
+            let objective = Objective::single(Loss::Lce(Lce::default()));
+            let schedule = Schedule { peak: 1e-3, ..Schedule::default() };
+            let learner = Learner::new(
+                loaded.model,
+                &OptimizerRecipe::default(),
+                objective,
+                schedule,
+                None,
+                0,
+                &Device::flex(),
+            )
+            .with_gradient_cache(rows);
+            let (loss, grads) = learner.gradients(learner.trained(), 0, &batches).unwrap();
+            let direct = expected["direct"]["loss"].as_f64().unwrap();
+            assert!((loss - direct).abs() < 1e-5, "{loss} {direct}");
+            let named = learner.trained().clone().map(&mut Replace(&grads)).valid();
+            let settings = Settings {
+                max_length: 16,
+                query_max_length: 8,
+                truncation: tamis_data::Truncation::SecondOnly,
+                activation: Activation::None,
+            };
+            let out = source.path().join("gradients");
+            let contents = checkpoint::Contents {
+                model: &named,
+                config: &loaded.config,
+                settings: &settings,
+                tokenizer: source.path(),
+            };
+            checkpoint::save(contents, &out).unwrap();
+            let found = tensors(&out.join(weights));
+            for (name, known) in &known {
+                let found = &found[name];
+                assert_eq!(found.len(), known.len(), "{name}");
+                for (found, known) in found.iter().zip(known) {
+                    let error = (found - known).abs();
+                    assert!(error <= 1e-5 + 1e-3 * known.abs(), "{rows:?} {name}: {found} {known}");
+                }
+            }
+        }
+    }
+}
