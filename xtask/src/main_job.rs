@@ -22,10 +22,10 @@ use crate::tidy::workspace_root;
 use crate::train::run_recipe;
 
 /// The recipe of the main job; its paths are relative to the job's folder.
-const RECIPE: &str = include_str!("../../recipes/crate-docs.toml");
+const RECIPE: &str = include_str!("../recipes/crate-docs.toml");
 
 /// The model that is trained from scratch, without its vocabulary.
-const MODEL: &str = include_str!("../../recipes/crate-docs-model.json");
+const MODEL: &str = include_str!("../recipes/crate-docs-model.json");
 
 /// Candidates of each query that are reranked.
 const DEPTH: usize = 50;

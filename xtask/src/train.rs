@@ -21,7 +21,7 @@ use crate::progress::{Progress, say};
 /// Without a recipe this runs the whole main job on text that is already on the machine.
 /// With one, it trains into a run directory that can be resumed:
 ///
-///   cargo xtask train recipes/medquad.toml --set train.lr=2e-5 --out runs/medquad
+///   cargo xtask train xtask/recipes/medquad.toml --set train.lr=2e-5 --out runs/medquad
 ///   cargo xtask train --resume runs/medquad
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
