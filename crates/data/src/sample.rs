@@ -37,6 +37,10 @@ pub enum Positives {
     One,
     /// All of them; of more than `group_size - 1` as many, drawn uniformly.
     All,
+    /// As many as come: the group is drawn from all candidates, whatever their labels, and may have no
+    /// positive or no negative. For losses that judge each candidate by itself or learn a teacher's
+    /// scores.
+    Any,
 }
 
 /// Draws training groups; every draw is a pure function of seed, epoch and position.
@@ -71,7 +75,8 @@ pub struct GroupSampler {
     pub shortage: Shortage,
 }
 
-/// A group as it goes into a training step: positives first, then negatives in the order drawn.
+/// A group as it goes into a training step: positives first, then negatives in the order drawn; with
+/// [`Positives::Any`] all candidates in the order drawn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampledGroup {
     /// Row of the query.
@@ -143,13 +148,21 @@ impl GroupSampler {
             return Err(invalid("group_size must be at least 1, found `0`".to_owned()));
         }
         let (mut positives, mut negatives) = self.partition(group);
-        if positives.is_empty() {
+        if self.positives == Positives::Any {
+            // From here on there is one kind of candidates.
+            negatives.append(&mut positives);
+            if negatives.is_empty() {
+                let message = format!("the group of query row `{}` has no candidate", group.query);
+                return Err(invalid(message));
+            }
+        } else if positives.is_empty() {
             let message = format!("the group of query row `{}` has no positive", group.query);
             return Err(invalid(message));
         }
         let mut draw = Draw::new("group", self.seed, epoch, position);
         let n_positives = match self.positives {
             Positives::One => 1,
+            Positives::Any => 0,
             Positives::All => positives.len().min(self.group_size.saturating_sub(1).max(1)),
         };
         if n_positives < positives.len() {

@@ -1,7 +1,8 @@
 //! A prepared dataset into the micro-batches of every step: a pure function of seed and step.
 
 use tamis_data::{
-    Batch, Dataset, GroupSampler, PairEncoder, SampledGroup, Shortage, TokenStore, TruncationReport,
+    Batch, Dataset, GroupSampler, PairEncoder, Positives, SampledGroup, Shortage, TokenStore,
+    TruncationReport,
 };
 use tamis_loss::Objective;
 
@@ -80,11 +81,17 @@ impl<'a> Batches<'a> {
                 group.candidates.iter().filter(|c| c.label.is_some_and(|l| l > 0.0)).count();
             let negatives = group.candidates.len() - positives;
             let wanted = match sampler.shortage {
+                // Next to one positive, or of all candidates.
+                Shortage::Skip if sampler.positives == Positives::Any => sampler.group_size,
                 Shortage::Skip => sampler.group_size - 1,
                 Shortage::Keep | Shortage::Repeat => usize::from(sampler.group_size > 1),
                 Shortage::Fill => 0,
             };
-            if positives > 0 && negatives >= wanted {
+            let is_usable = match sampler.positives {
+                Positives::Any => group.candidates.len() >= wanted.max(1),
+                Positives::One | Positives::All => positives > 0 && negatives >= wanted,
+            };
+            if is_usable {
                 usable.push(u32::try_from(index).expect("groups are counted in u32"));
             }
             let lacks = with_teacher && group.candidates.iter().any(|c| c.teacher_score.is_none());

@@ -79,7 +79,8 @@ pub struct DataRecipe {
     /// Documents of other queries of the batch that are added to every group as negatives.
     #[serde(default)]
     pub in_batch_negatives: usize,
-    /// Which positives a group takes: `one` or `all`.
+    /// Which positives a group takes: `one`, `all`, or `any`, where candidates are drawn whatever
+    /// their labels.
     #[serde(default)]
     pub positives: Positives,
     /// What happens where negatives are too few: `repeat`, `keep` or `skip`.

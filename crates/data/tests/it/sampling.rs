@@ -60,6 +60,7 @@ proptest! {
         let n_positives = match sampler.positives {
             Positives::One => 1,
             Positives::All => positives.len().min(sampler.group_size.max(2) - 1),
+            Positives::Any => unreachable!("it has a test of its own"),
         };
         let wanted = sampler.group_size - n_positives.min(sampler.group_size);
         let result = sampler.sample(&group, epoch, position);
@@ -97,6 +98,34 @@ proptest! {
         if !(short && sampler.shortage == Shortage::Repeat) {
             prop_assert_eq!(distinct.len(), sampled.documents.len(), "drawn without replacement");
         }
+    }
+
+    #[test]
+    fn any_candidate_may_be_drawn_once(
+        group in group(), group_size in 1usize..30, position in 0u64..100,
+    ) {
+        let sampler = GroupSampler {
+            group_size,
+            positives: Positives::Any,
+            shortage: Shortage::Keep,
+            ..GroupSampler::new(5)
+        };
+        let mut documents: Vec<u32> = group.candidates.iter().map(|c| c.document).collect();
+        documents.sort_unstable();
+        documents.dedup();
+        let result = sampler.sample(&group, 0, position);
+        if documents.is_empty() {
+            let message = result.unwrap_err().to_string();
+            prop_assert_eq!(message, "the group of query row `3` has no candidate");
+            return Ok(());
+        }
+        let sampled = result.unwrap().expect("no group is left out");
+        let mut drawn = sampled.documents.clone();
+        drawn.sort_unstable();
+        drawn.dedup();
+        prop_assert_eq!(drawn.len(), sampled.documents.len());
+        prop_assert_eq!(drawn.len(), group_size.min(documents.len()));
+        prop_assert!(drawn.iter().all(|document| documents.contains(document)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod faults;
+mod recipes;
 mod run_control;
 mod runs;
 mod traces;
