@@ -378,7 +378,7 @@ mod with_fixtures {
                 packed.end_group();
             }
         }
-        let label = |row: usize| if row % 4 == 0 { 1.0 } else { 0.0 };
+        let label = |row: usize| if row.is_multiple_of(4) { 1.0 } else { 0.0 };
         let labels = (0..input_ids.len()).map(label).collect();
         MicroBatch { batch: packed, labels, teacher_scores: None }
     }
