@@ -17,6 +17,7 @@ mod rerank;
 mod test;
 mod tidy;
 mod train;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Train(train::TrainArgs),
+    Watch(watch::WatchArgs),
     Prepare(prepare::PrepareArgs),
     Rerank(rerank::RerankArgs),
     Eval(evaluate::Args),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     let done = ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
         Command::Train(args) => train::train(&args),
+        Command::Watch(args) => watch::watch(&args).map(|()| done),
         Command::Prepare(args) => prepare::prepare(&args).map(|()| done),
         Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
         Command::Eval(args) => evaluate::run(args),
