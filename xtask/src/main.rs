@@ -20,6 +20,7 @@ mod score;
 mod test;
 mod tidy;
 mod train;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Train(train::TrainArgs),
+    Watch(watch::WatchArgs),
     Prepare(prepare::PrepareArgs),
     Rerank(rerank::RerankArgs),
     Mine(mine::MineArgs),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     let done = ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
         Command::Train(args) => train::train(&args),
+        Command::Watch(args) => watch::watch(&args).map(|()| done),
         Command::Prepare(args) => prepare::prepare(&args).map(|()| done),
         Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
         Command::Mine(args) => mine::mine(&args).map(|()| done),
