@@ -4,16 +4,19 @@ mod bench;
 mod compare;
 mod convert;
 mod crate_docs;
+mod datasets;
 mod device;
 mod evaluate;
 mod fuse;
 mod main_job;
+mod mine;
 mod model;
 mod parity;
 mod prepare;
 mod progress;
 mod report;
 mod rerank;
+mod score;
 mod test;
 mod tidy;
 mod train;
@@ -43,11 +46,14 @@ enum Command {
     Train(train::TrainArgs),
     Prepare(prepare::PrepareArgs),
     Rerank(rerank::RerankArgs),
+    Mine(mine::MineArgs),
+    Score(score::ScoreArgs),
     Eval(evaluate::Args),
     Compare(compare::Args),
     Convert(convert::Args),
     Fuse(fuse::Args),
     Report(report::Args),
+    Datasets(datasets::DatasetsArgs),
     Bench(bench::BenchArgs),
     Parity(parity::ParityArgs),
     Test(test::TestArgs),
@@ -60,11 +66,14 @@ fn main() -> ExitCode {
         Command::Train(args) => train::train(&args),
         Command::Prepare(args) => prepare::prepare(&args).map(|()| done),
         Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
+        Command::Mine(args) => mine::mine(&args).map(|()| done),
+        Command::Score(args) => score::score(&args).map(|()| done),
         Command::Eval(args) => evaluate::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Fuse(args) => fuse::run(args),
         Command::Report(args) => report::run(args),
+        Command::Datasets(args) => datasets::datasets(&args),
         Command::Bench(args) => bench::bench(&args).map(|()| done),
         Command::Parity(args) => parity::parity(&args),
         Command::Test(args) => test::test(&args),

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use tamis_data::{Dataset, Error, ErrorKind, GroupScores, PrepareOptions, Sources};
+use tamis_data::{
+    Dataset, Error, ErrorKind, GroupScores, LabelHistogram, MissingTeacher, PrepareOptions,
+    Sources, TeacherMerge, TeacherOptions, TeacherSources,
+};
 
 /// Turn text files into a prepared dataset.
 ///
@@ -44,6 +47,23 @@ pub struct PrepareArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["corpus", "queries", "run"])]
     top1000: Vec<PathBuf>,
 
+    /// A teacher's scores of the candidates: query, document, score; or score of the positive, of the
+    /// negative, query, positive, negative; or the two scores beside --triples; or a run. May be repeated
+    #[arg(long, value_name = "FILE")]
+    teacher: Vec<PathBuf>,
+
+    /// The triples that teachers' files of two columns belong to: query, positive, negative
+    #[arg(long, value_name = "FILE", requires = "teacher")]
+    triples: Option<PathBuf>,
+
+    /// What several teachers' files do for one pair: the last counts, or their mean
+    #[arg(long, value_name = "RULE", default_value = "last", value_parser = merge)]
+    merge_teachers: TeacherMerge,
+
+    /// What becomes of candidates without a teacher's score: refuse, keep or drop. They are counted
+    #[arg(long, value_name = "RULE", default_value = "refuse", value_parser = missing)]
+    missing_teacher: MissingTeacher,
+
     /// Folder of the prepared dataset
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -81,6 +101,23 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected an integer from 1".to_owned())
 }
 
+fn merge(text: &str) -> Result<TeacherMerge, String> {
+    match text {
+        "last" => Ok(TeacherMerge::Last),
+        "mean" => Ok(TeacherMerge::Mean),
+        _ => Err("expected last or mean".to_owned()),
+    }
+}
+
+fn missing(text: &str) -> Result<MissingTeacher, String> {
+    match text {
+        "refuse" => Ok(MissingTeacher::Refuse),
+        "keep" => Ok(MissingTeacher::Keep),
+        "drop" => Ok(MissingTeacher::Drop),
+        _ => Err("expected refuse, keep or drop".to_owned()),
+    }
+}
+
 fn label_range(text: &str) -> Result<(f32, f32), String> {
     let (min, max) = text.split_once(':').ok_or("expected MIN:MAX, for example 0:2")?;
     let number = |text: &str| text.parse::<f32>().map_err(|_| format!("`{text}` is not a number"));
@@ -101,6 +138,7 @@ pub fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
         runs: args.run.clone(),
         groups: args.groups.clone(),
         top1000: args.top1000.clone(),
+        teachers: TeacherSources { scores: args.teacher.clone(), triples: args.triples.clone() },
     };
     let options = PrepareOptions {
         depth: args.depth,
@@ -112,6 +150,7 @@ pub fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
             Some((min, max)) => GroupScores::Label { min, max },
             None => GroupScores::Teacher,
         },
+        teacher: TeacherOptions { merge: args.merge_teachers, missing: args.missing_teacher },
         replace: args.replace,
     };
     let style = ProgressStyle::with_template(
@@ -128,6 +167,8 @@ pub fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
     let dataset = Dataset::open(&args.out)?;
     let bytes: u64 = dataset.manifest().files.values().map(|file| file.bytes).sum();
     print!("{report}");
+    let candidates = dataset.groups().iter().flat_map(|group| group.candidates);
+    println!("{}", LabelHistogram::of(candidates.filter_map(|candidate| candidate.label)));
     println!("{} in {}", HumanBytes(bytes), args.out.display());
     Ok(())
 }

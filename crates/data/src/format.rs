@@ -9,7 +9,7 @@
 //! | top-1000 | | [`msmarco::read_top1000`] | |
 //!
 //! Qrels are BEIR's when the first line is a header, and TREC's otherwise. Runs are TREC's with six
-//! columns, MS MARCO's with three, or `.parquet`. Every text file may be compressed: `.gz` or `.zst`
+//! columns, MS MARCO's with three (a score file where the third is no rank), or `.parquet`. Every text file may be compressed: `.gz` or `.zst`
 //! behind its name. Blank lines are passed over in all of them; anything else that is not as it
 //! should be is an error with its file and line.
 
@@ -32,6 +32,7 @@ mod column;
 #[path = "format/no_parquet.rs"]
 mod parquet;
 mod run_builder;
+mod scored_pair;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,6 +44,7 @@ use crate::id::{DocId, QueryId};
 use crate::qrels::Qrels;
 use crate::run::Run;
 use lines::Lines;
+pub use scored_pair::{read_score_file, read_scored_pairs, read_test_pairs};
 use text_row::TextRow;
 
 /// What the name of a file of texts says about it.
@@ -195,14 +197,16 @@ pub(crate) fn read_judgements(
     })
 }
 
-/// Reads a run: Parquet by name, MS MARCO's when the first line has three columns, TREC's otherwise.
+/// Reads a run: Parquet by name; when the first line has three columns, MS MARCO's, or a score file
+/// where the third is no rank; TREC's otherwise.
 ///
 /// # Errors
-/// As [`parquet::read_run`], [`msmarco::read_run`] and [`trec::read_run`].
+/// As [`parquet::read_run`], [`msmarco::read_run`], [`read_score_file`] and [`trec::read_run`].
 pub fn read_run(path: &Path) -> Result<Run> {
     match run_layout(path)? {
         RunLayout::Parquet => parquet::read_run(path),
         RunLayout::MsMarco => msmarco::read_run(path),
+        RunLayout::Scores => read_score_file(path, "scores"),
         RunLayout::Trec => trec::read_run(path),
     }
 }
@@ -218,6 +222,7 @@ pub(crate) fn read_candidates(
         RunLayout::MsMarco => Lines::open(path)?.for_each(|line| {
             msmarco::candidate(line)?.map_or(Ok(()), |(q, d, score)| take(q, d, score))
         }),
+        RunLayout::Scores => read_scored_pairs(path, None, take),
         RunLayout::Trec => Lines::open(path)?.for_each(|line| {
             trec::candidate(line)?.map_or(Ok(()), |(q, d, score, _)| take(q, d, score))
         }),
@@ -227,6 +232,7 @@ pub(crate) fn read_candidates(
 enum RunLayout {
     Parquet,
     MsMarco,
+    Scores,
     Trec,
 }
 
@@ -235,9 +241,28 @@ fn run_layout(path: &Path) -> Result<RunLayout> {
         return Ok(RunLayout::Parquet);
     }
     Ok(match first_line(path)? {
+        Some(line) if scored_pair::is_scored(&line) => RunLayout::Scores,
         Some(line) if line.split_ascii_whitespace().count() == 3 => RunLayout::MsMarco,
         _ => RunLayout::Trec,
     })
+}
+
+/// Reads teachers' scores one by one: Parquet by name, TREC runs when the first line has six columns,
+/// scored pairs ([`read_scored_pairs`]) otherwise.
+#[cfg(feature = "dataset")]
+pub(crate) fn read_teacher_scores(
+    path: &Path,
+    triples: Option<&Path>,
+    take: impl FnMut(&str, &str, f64) -> std::result::Result<(), ErrorKind>,
+) -> Result<()> {
+    let is_parquet = path.extension().is_some_and(|extension| extension == "parquet");
+    let is_trec = || -> Result<bool> {
+        Ok(first_line(path)?.is_some_and(|line| line.split_ascii_whitespace().count() == 6))
+    };
+    if is_parquet || is_trec()? {
+        return read_candidates(path, take);
+    }
+    read_scored_pairs(path, triples, take)
 }
 
 /// Reads grouped text: Parquet by name, JSON lines otherwise.

@@ -35,7 +35,7 @@ pub(crate) enum FirstStage {
     Judged,
 }
 
-/// Joins, in the order of the queries' rows.
+/// Joins, in the order of the queries' rows. `complete` may change a group before it is counted.
 ///
 /// # Errors
 /// When a pair comes twice among the candidates or the judgements, or `push` fails.
@@ -45,6 +45,7 @@ pub(crate) fn join(
     (queries, corpus): (&Queries, &Corpus),
     options: &PrepareOptions,
     report: &mut PrepareReport,
+    mut complete: impl FnMut(&mut Group),
     mut push: impl FnMut(&Group) -> Result<()>,
 ) -> Result<()> {
     let (mut run, keep_scores, judged_only) = match first_stage {
@@ -114,6 +115,7 @@ pub(crate) fn join(
                 report.missed_positives += 1;
             }
         }
+        complete(&mut group);
         if keep(&group, options, report) {
             push(&group)?;
         }

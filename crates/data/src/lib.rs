@@ -15,6 +15,8 @@ mod arrow_file;
 #[cfg(feature = "dataset")]
 mod arrow_writer;
 #[cfg(feature = "dataset")]
+mod augment;
+#[cfg(feature = "dataset")]
 mod corpus;
 #[cfg(feature = "dataset")]
 mod dataset;
@@ -24,6 +26,7 @@ mod error;
 mod group;
 #[cfg(feature = "dataset")]
 mod groups;
+mod histogram;
 mod id;
 #[cfg(feature = "dataset")]
 mod id_table;
@@ -31,6 +34,10 @@ mod id_table;
 mod join;
 #[cfg(feature = "dataset")]
 mod manifest;
+#[cfg(feature = "dataset")]
+pub mod mine;
+#[cfg(feature = "dataset")]
+mod mix;
 #[cfg(feature = "dataset")]
 mod prepare;
 mod qrels;
@@ -40,12 +47,16 @@ mod run;
 #[cfg(feature = "dataset")]
 mod sample;
 #[cfg(feature = "dataset")]
+mod teacher;
+#[cfg(feature = "dataset")]
 mod text_table;
 #[cfg(feature = "tokens")]
 mod token_store;
 
 #[cfg(feature = "dataset")]
 pub use arrow_writer::WrittenFile;
+#[cfg(feature = "dataset")]
+pub use augment::TextShuffle;
 #[cfg(feature = "tokens")]
 pub use batch::{Batch, plan};
 #[cfg(feature = "dataset")]
@@ -58,9 +69,12 @@ pub use error::{Error, ErrorKind, Result};
 pub use group::{Candidate, Group, TextGroup};
 #[cfg(feature = "dataset")]
 pub use groups::Groups;
+pub use histogram::LabelHistogram;
 pub use id::{DocId, IdError, QueryId};
 #[cfg(feature = "dataset")]
 pub use manifest::{Manifest, SourceFile};
+#[cfg(feature = "dataset")]
+pub use mix::{MixedGroup, Mixing, mix};
 #[cfg(feature = "dataset")]
 pub use prepare::{GroupScores, PrepareOptions, PrepareReport, Progress, Sources, prepare};
 pub use qrels::Qrels;
@@ -68,6 +82,8 @@ pub use qrels::Qrels;
 pub use queries::Queries;
 pub use run::{Run, ScoredDocument};
 #[cfg(feature = "dataset")]
-pub use sample::{GroupSampler, Positives, SampledGroup, Shortage};
+pub use sample::{Curriculum, GroupSampler, Positives, SampledGroup, Shortage};
+#[cfg(feature = "dataset")]
+pub use teacher::{MissingTeacher, TeacherMerge, TeacherOptions, TeacherSources};
 #[cfg(feature = "tokens")]
 pub use token_store::TokenStore;

@@ -17,6 +17,7 @@ use crate::join::{FirstStage, JudgedRow, RunRow, join};
 use crate::manifest::{Manifest, SourceFile};
 use crate::output::OutputFolder;
 use crate::queries::Queries;
+use crate::teacher::{TeacherScores, TeacherSources};
 use grouped::Own;
 pub use report::{GroupScores, PrepareOptions, PrepareReport, Sources};
 use texts::{Kind, Texts, digest};
@@ -65,12 +66,15 @@ pub fn prepare(
 
 /// Refuses sources that do not go together.
 fn check(sources: &Sources, options: &PrepareOptions) -> Result<()> {
-    let Sources { corpus, queries, qrels, runs, groups, top1000 } = sources;
+    let Sources { corpus, queries, qrels, runs, groups, top1000, teachers } = sources;
     let texts = !corpus.is_empty() || !queries.is_empty();
     let invalid = |problem: &str| Err(ErrorKind::Invalid(problem.into()).into());
     if !groups.is_empty() && (texts || !qrels.is_empty() || !runs.is_empty() || !top1000.is_empty())
     {
         return invalid("grouped text brings its own queries, documents and labels: it goes alone");
+    }
+    if !groups.is_empty() && !teachers.scores.is_empty() {
+        return invalid("grouped text has no ids that a teacher's scores could belong to");
     }
     if !top1000.is_empty() && (texts || !runs.is_empty()) {
         return invalid("a top-1000 file brings its own queries, documents and candidates");
@@ -87,8 +91,9 @@ fn check(sources: &Sources, options: &PrepareOptions) -> Result<()> {
 }
 
 fn total_bytes(sources: &Sources) -> Result<u64> {
-    let Sources { corpus, queries, qrels, runs, groups, top1000 } = sources;
-    let all = [corpus, queries, qrels, runs, groups, top1000].into_iter().flatten();
+    let Sources { corpus, queries, qrels, runs, groups, top1000, teachers } = sources;
+    let texts = [corpus, queries, qrels, runs, groups, top1000];
+    let all = texts.into_iter().flatten().chain(&teachers.scores).chain(&teachers.triples);
     all.map(|path| path.metadata().map(|data| data.len()).map_err(|error| Error::file(path, error)))
         .sum()
 }
@@ -198,18 +203,45 @@ impl Job<'_> {
         corpus: &Corpus,
     ) -> Result<()> {
         let judged = self.judgements(&sources.qrels, queries, corpus)?;
+        let mut teacher = match sources.teachers.scores.as_slice() {
+            [] => None,
+            _ => Some(self.teacher(&sources.teachers, queries, corpus)?),
+        };
         let mut out = GroupWriter::create(self.folder)?;
-        let joined =
-            join(first_stage, judged, (queries, corpus), self.options, &mut self.report, |group| {
-                out.push(group)
-            });
+        let joined = join(
+            first_stage,
+            judged,
+            (queries, corpus),
+            self.options,
+            &mut self.report,
+            |group| teacher.iter_mut().for_each(|teacher| teacher.join(group)),
+            |group| out.push(group),
+        );
         let files = [&sources.runs, &sources.top1000, &sources.qrels];
         joined.map_err(|error| match files.into_iter().flatten().next() {
             Some(path) if error.path().is_none() => repeated(path, sources, error),
             _ => error,
         })?;
+        if let Some(teacher) = teacher {
+            teacher.check((queries, corpus))?;
+            (self.report.with_teacher, self.report.without_teacher) =
+                (teacher.joined, teacher.missing);
+        }
         self.files.insert("groups.arrow".into(), out.finish()?);
         Ok(())
+    }
+
+    fn teacher(
+        &mut self,
+        sources: &TeacherSources,
+        queries: &Queries,
+        corpus: &Corpus,
+    ) -> Result<TeacherScores> {
+        let scores = TeacherScores::read(sources, self.options.teacher, (queries, corpus))?;
+        for path in sources.scores.iter().chain(&sources.triples) {
+            self.digest("teacher", path)?;
+        }
+        Ok(scores)
     }
 
     fn grouped_text(&mut self, sources: &Sources) -> Result<()> {

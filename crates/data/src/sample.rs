@@ -1,9 +1,13 @@
 //! Groups into training groups of one size: which negatives, drawn by seed, epoch and position alone.
 
-mod draw;
+mod curriculum;
+pub(crate) mod draw;
+
+use std::collections::HashSet;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Candidate, Group};
+pub use curriculum::Curriculum;
 use draw::Draw;
 
 /// What happens when a group has fewer negatives than are asked for.
@@ -17,6 +21,11 @@ pub enum Shortage {
     Keep,
     /// The group is left out.
     Skip,
+    /// All negatives are taken, and documents of the whole corpus make up the rest: drawn uniformly
+    /// without replacement, never a positive of the group nor one of its negatives.
+    ///
+    /// They have no teacher score. Needs the corpus: [`GroupSampler::sample_from`].
+    Fill,
 }
 
 /// Which positives a sampled group has.
@@ -106,6 +115,30 @@ impl GroupSampler {
     /// # Errors
     /// When the group has no positive, or no negative where one is needed, or `group_size` is 0.
     pub fn sample(&self, group: &Group, epoch: u64, position: u64) -> Result<Option<SampledGroup>> {
+        self.draw(group, None, epoch, position)
+    }
+
+    /// The same from a corpus of so many documents, which [`Shortage::Fill`] draws from.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample), and when the corpus is too small to fill the group.
+    pub fn sample_from(
+        &self,
+        group: &Group,
+        n_documents: u32,
+        epoch: u64,
+        position: u64,
+    ) -> Result<Option<SampledGroup>> {
+        self.draw(group, Some(n_documents), epoch, position)
+    }
+
+    fn draw(
+        &self,
+        group: &Group,
+        n_documents: Option<u32>,
+        epoch: u64,
+        position: u64,
+    ) -> Result<Option<SampledGroup>> {
         if self.group_size == 0 {
             return Err(invalid("group_size must be at least 1, found `0`".to_owned()));
         }
@@ -123,6 +156,7 @@ impl GroupSampler {
             draw.shuffle(&mut positives, n_positives);
         }
         let mut chosen = positives[..n_positives].to_vec();
+        let mut filler = Vec::new();
 
         let wanted = self.group_size - n_positives;
         if negatives.len() >= wanted {
@@ -135,6 +169,20 @@ impl GroupSampler {
                     let n_negatives = negatives.len();
                     draw.shuffle(&mut negatives, n_negatives);
                     chosen.extend_from_slice(&negatives);
+                }
+                Shortage::Fill => {
+                    let n_negatives = negatives.len();
+                    draw.shuffle(&mut negatives, n_negatives);
+                    chosen.extend_from_slice(&negatives);
+                    let Some(n_documents) = n_documents else {
+                        return Err(invalid("filling groups up needs the corpus".to_owned()));
+                    };
+                    // Every candidate is barred, also those below the depth: a document that was
+                    // proposed is no random one.
+                    let barred = group.candidates.iter().map(|c| c.document).collect();
+                    let filled = fill(&mut draw, wanted - n_negatives, n_documents, barred)?;
+                    filler.extend(filled.into_iter().map(random));
+                    chosen.extend(&filler);
                 }
                 Shortage::Repeat if negatives.is_empty() => {
                     let message = format!(
@@ -165,7 +213,7 @@ impl GroupSampler {
             }
         }
         let taken = positives.iter().map(|positive| positive.document);
-        let mut seen: std::collections::HashSet<u32> = taken.collect();
+        let mut seen: HashSet<u32> = taken.collect();
         let mut negatives: Vec<&Candidate> = group
             .candidates
             .iter()
@@ -178,6 +226,35 @@ impl GroupSampler {
         }
         (positives, negatives)
     }
+}
+
+/// Draws documents of the corpus that are not barred, none twice.
+fn fill(draw: &mut Draw, n: usize, n_documents: u32, mut barred: HashSet<u32>) -> Result<Vec<u32>> {
+    let n_free = (n_documents as usize).saturating_sub(barred.len());
+    if n_free < n {
+        let problem = format!("the corpus has {n_free} other documents, expected at least {n}");
+        return Err(invalid(problem));
+    }
+    // Drawing again after a miss is quick while most documents are free; else they are listed.
+    if n_free >= 2 * n && n_free >= n_documents as usize / 2 {
+        let mut drawn = Vec::with_capacity(n);
+        while drawn.len() < n {
+            let document = draw.below(n_documents as usize) as u32;
+            if barred.insert(document) {
+                drawn.push(document);
+            }
+        }
+        return Ok(drawn);
+    }
+    let mut free: Vec<u32> = (0..n_documents).filter(|row| !barred.contains(row)).collect();
+    draw.shuffle(&mut free, n);
+    free.truncate(n);
+    Ok(free)
+}
+
+/// A candidate that nobody proposed.
+fn random(document: u32) -> Candidate {
+    Candidate { document, label: None, teacher_score: None, first_stage: None }
 }
 
 fn is_positive(candidate: &Candidate) -> bool {

@@ -7,11 +7,13 @@ mod parameters;
 mod save;
 mod weights;
 
-use std::path::Path;
+use std::path::Path as FilePath;
 
 pub use initialise::initialise;
 pub use load::{Loaded, NewHead, load};
 pub use save::{Contents, save};
+
+pub(crate) use parameters::{Path, transpose, values};
 
 use crate::error::{Error, Result};
 
@@ -19,7 +21,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn tokenizer_hash(directory: &Path) -> Result<String> {
+pub fn tokenizer_hash(directory: &FilePath) -> Result<String> {
     use sha2::{Digest, Sha256};
     use std::fmt::Write;
     let path = directory.join("tokenizer.json");

@@ -10,6 +10,7 @@ use crate::dropout_seeds::DropoutSeeds;
 use crate::encoder::Encoder;
 use crate::head::{Head, Pooling, pooling};
 use crate::input::Input;
+use crate::layer::{Linear, with_seeds};
 use crate::scores::Scores;
 
 /// An encoder with its classification head.
@@ -34,12 +35,20 @@ impl CrossEncoder {
     /// Returns one logit per row and label: `[rows, labels]`.
     #[must_use]
     pub fn logits(&self, input: &Input, mut seeds: DropoutSeeds) -> Tensor<2> {
-        let pooled = match self.head.pooling() {
-            Pooling::First => self.encoder.first_tokens(input, &mut seeds),
-            Pooling::Mean => pooling::mean(self.encoder.tokens(input, &mut seeds), &input.rows),
-        };
-        // The head keeps f32 whatever the encoder computes in: scores of a coarser type would tie.
-        self.head.forward(pooled.cast(DType::F32), &mut seeds)
+        with_seeds(seeds.branch(), || {
+            let pooled = match self.head.pooling() {
+                Pooling::First => self.encoder.first_tokens(input, &mut seeds),
+                Pooling::Mean => pooling::mean(self.encoder.tokens(input, &mut seeds), &input.rows),
+            };
+            // The head keeps f32 whatever the encoder computes in: scores of a coarser type would
+            // tie.
+            self.head.forward(pooled.cast(DType::F32), &mut seeds)
+        })
+    }
+
+    /// All linear maps, those of the head last.
+    pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.encoder.linears_mut().into_iter().chain(self.head.linears_mut()).collect()
     }
 
     /// Returns the score of every row of a batch, raw, by group.

@@ -21,6 +21,11 @@ impl DropoutSeeds {
         Self { state: None }
     }
 
+    /// Another sequence that follows from the same seed.
+    pub(crate) fn branch(&self) -> Self {
+        Self { state: self.state.map(|state| !state.rotate_left(32)) }
+    }
+
     /// The dropout of the next place.
     pub(crate) fn next(&mut self, probability: f32) -> Dropout {
         match &mut self.state {

@@ -11,7 +11,6 @@ pub mod roberta;
 mod architecture;
 mod post_norm;
 mod pre_norm;
-mod rotary;
 
 use burn::module::Module;
 use burn::tensor::Tensor;

@@ -4,8 +4,10 @@ mod activation;
 mod embedding;
 mod layer_norm;
 mod linear;
+mod low_rank;
 
 pub use activation::Activation;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub(crate) use low_rank::{LowRank, with_seeds};

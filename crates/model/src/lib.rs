@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod adapter;
 pub mod checkpoint;
 pub mod encoder;
 #[cfg(feature = "hub")]

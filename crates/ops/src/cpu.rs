@@ -5,11 +5,14 @@
 
 pub(crate) mod attention;
 pub(crate) mod dropout;
+pub(crate) mod gated;
 pub(crate) mod gelu;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 mod matrix;
 pub(crate) mod panels;
+pub(crate) mod rms_norm;
+pub(crate) mod rotary;
 mod scalar;
 mod tile;
 

@@ -67,6 +67,13 @@ impl<'a> Batches<'a> {
         (groups_per_batch, accumulation): (usize, usize),
         with_teacher: bool,
     ) -> Result<Self> {
+        if with_teacher && sampler.shortage == Shortage::Fill {
+            let problem = "the loss needs teacher scores, which documents that fill groups up lack";
+            return Err(Error::Dataset {
+                path: dataset.path().to_owned(),
+                problem: problem.to_owned(),
+            });
+        }
         let mut usable = Vec::new();
         for (index, group) in dataset.groups().iter().enumerate() {
             let positives =
@@ -75,6 +82,7 @@ impl<'a> Batches<'a> {
             let wanted = match sampler.shortage {
                 Shortage::Skip => sampler.group_size - 1,
                 Shortage::Keep | Shortage::Repeat => usize::from(sampler.group_size > 1),
+                Shortage::Fill => 0,
             };
             if positives > 0 && negatives >= wanted {
                 usable.push(u32::try_from(index).expect("groups are counted in u32"));
@@ -160,7 +168,8 @@ impl<'a> Batches<'a> {
         for position in first..first + per_step {
             let group_idx = self.usable[order[position as usize] as usize];
             let group = self.dataset.groups().get(group_idx as usize);
-            let sampled = self.sampler.sample(&group, epoch, position)?;
+            let n_documents = self.dataset.corpus().len() as u32;
+            let sampled = self.sampler.sample_from(&group, n_documents, epoch, position)?;
             groups.push(sampled.expect("groups that would be skipped are not usable"));
             let relevant = group.candidates.iter().filter(|c| c.label.is_some_and(|l| l > 0.0));
             positives.push(relevant.map(|c| c.document).collect::<Vec<_>>());

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_loss_at_ln_g_is_noticed_after_the_warm_up() {
         let lce = Loss::Lce(Lce::default());
-        let wobble = |step: u64| 4.0_f64.ln() + if step % 2 == 0 { 0.1 } else { -0.1 };
+        let wobble = |step: u64| 4.0_f64.ln() + if step.is_multiple_of(2) { 0.1 } else { -0.1 };
         assert_eq!(warned(lce, wobble), Some(60));
         assert_eq!(warned(lce, |step| 4.0_f64.ln() - 0.01 * step as f64), None);
         assert_eq!(warned(Loss::Hinge(Hinge::default()), wobble), None);

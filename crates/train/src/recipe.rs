@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tamis_data::{GroupSampler, Positives, Shortage, Truncation};
 use tamis_eval::Measure;
 use tamis_loss::{Lce, Loss, Objective};
+use tamis_model::adapter::LoraConfig;
 
 use crate::error::{Error, Result};
 use crate::optimizer::OptimizerRecipe;
@@ -138,6 +139,10 @@ pub struct TrainRecipe {
     pub max_grad_norm: f64,
     /// The optimiser: `adamw`, `adafactor`, `lion` or `muon` under `name`, and its numbers.
     pub optimizer: OptimizerRecipe,
+    /// An adapter that is trained in place of the weights; the checkpoint has it merged, and beside it
+    /// in the folder `adapter`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     /// Steps between two saved states; 0 saves only at the end and on Ctrl-C.
     pub save_every: u64,
     /// How many checkpoints of saved steps are kept beside the best one; older ones are removed.
@@ -167,6 +172,7 @@ impl Default for TrainRecipe {
             split: Split::Batches,
             max_grad_norm: 1.0,
             optimizer: OptimizerRecipe::default(),
+            lora: None,
             save_every: 100,
             keep_last: 0,
         }

@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use tamis_data::{Dataset, PairEncoder, SampledGroup, TokenStore, output};
 use tamis_loss::Objective;
-use tamis_model::{Activation, Config, CrossEncoder, Settings, checkpoint};
+use tamis_model::{Activation, Config, CrossEncoder, Settings, adapter, checkpoint};
 
 use crate::batches::Batches;
 use crate::card::Card;
@@ -59,7 +59,11 @@ pub fn train(
     let source = &recipe.model.path;
     Identity::of(recipe)?.check(run)?;
     run.clean()?;
-    let (model, config, drawn, left_out_tensors) = initial_model(recipe, device)?;
+    let (mut model, config, drawn, left_out_tensors) = initial_model(recipe, device)?;
+    if let Some(lora) = &recipe.train.lora {
+        model = adapter::attach(model, &config, lora, recipe.seed)
+            .map_err(|problem| Error::recipe(&run.recipe_path(), format!("train.{problem}")))?;
+    }
     let settings = Settings {
         max_length: recipe.data.max_length,
         query_max_length: recipe.data.query_max_length,
@@ -229,8 +233,13 @@ fn team(
         let optimizer = recipe.train.optimizer.build();
         let loaded = state::load(run, replica(model, device), optimizer)?;
         progress = loaded.progress;
+        // What is frozen has no gradient, no moments and no step.
+        let model = match &recipe.train.lora {
+            Some(lora) => adapter::freeze_base(loaded.model, lora.train_head),
+            None => loaded.model,
+        };
         let learner = Learner::resumed(
-            loaded.model,
+            model,
             loaded.optimizer,
             recipe.train.loss.clone(),
             schedule(&recipe.train, total_steps),
@@ -346,13 +355,18 @@ struct SavedWith<'a> {
 
 impl SavedWith<'_> {
     fn save(&self, learner: &Learner, path: &Path, card: &Card<'_>) -> Result<()> {
+        let model = learner.model();
         let contents = checkpoint::Contents {
-            model: &learner.model(),
+            model: &adapter::merge(model.clone()),
             config: self.config,
             settings: self.settings,
             tokenizer: self.tokenizer,
         };
         checkpoint::save(contents, path)?;
+        if let Some(lora) = &card.recipe.train.lora {
+            let base = card.recipe.model.path.display().to_string();
+            adapter::save(&model, self.config, lora, &base, &path.join("adapter"))?;
+        }
         card.write(path)
     }
 }

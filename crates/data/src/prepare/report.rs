@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::teacher::{TeacherOptions, TeacherSources};
+
 /// The files that a dataset is made from. Empty lists are files that there are none of.
 ///
 /// Either `corpus` and `queries` (with `qrels` and `runs` for the groups), or `groups`, or
@@ -23,6 +25,8 @@ pub struct Sources {
     pub groups: Vec<PathBuf>,
     /// MS MARCO top-1000 files: `query id, document id, query, document` with tabs between.
     pub top1000: Vec<PathBuf>,
+    /// Teachers' scores of the candidates.
+    pub teachers: TeacherSources,
 }
 
 /// How the files are joined.
@@ -41,6 +45,9 @@ pub struct PrepareOptions {
     pub allow_empty: bool,
     /// What the scores of grouped text are.
     pub group_scores: GroupScores,
+    /// How teachers' scores join the groups.
+    #[serde(default)]
+    pub teacher: TeacherOptions,
     /// Whether an existing dataset is replaced.
     #[serde(skip)]
     pub replace: bool,
@@ -55,6 +62,7 @@ impl Default for PrepareOptions {
             skip_unknown: false,
             allow_empty: false,
             group_scores: GroupScores::Teacher,
+            teacher: TeacherOptions::default(),
             replace: false,
         }
     }
@@ -105,6 +113,12 @@ pub struct PrepareReport {
     pub labelled: u64,
     /// Candidates that nobody judged.
     pub unjudged: u64,
+    /// Candidates that a teacher scored.
+    #[serde(default)]
+    pub with_teacher: u64,
+    /// Candidates that no teacher scored, kept or left out as the options say.
+    #[serde(default)]
+    pub without_teacher: u64,
     /// Judged positives that the run missed, added.
     pub added_positives: u64,
     /// Judged positives that the run missed, left out.
@@ -142,6 +156,8 @@ impl fmt::Display for PrepareReport {
             ("empty queries, kept", self.empty_queries),
             ("repeated documents, stored once", self.repeated_documents),
             ("repeated queries, stored once", self.repeated_queries),
+            ("candidates with a teacher score", self.with_teacher),
+            ("candidates without a teacher score", self.without_teacher),
             ("positives missed by the run, added", self.added_positives),
             ("positives missed by the run, left out", self.missed_positives),
             ("candidates below the depth, left out", self.below_depth),

@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 ///
 /// Bounded numbers and shuffles are written out here, so that a stream does not change with the versions
 /// of a library's sampling methods.
-pub(super) struct Draw(ChaCha8Rng);
+pub(crate) struct Draw(ChaCha8Rng);
 
 impl Draw {
     /// ChaCha8 seeded with the SHA-256 of the purpose and the three numbers.
-    pub(super) fn new(purpose: &str, seed: u64, epoch: u64, position: u64) -> Self {
+    pub(crate) fn new(purpose: &str, seed: u64, epoch: u64, position: u64) -> Self {
         let mut hash = Sha256::new();
         for number in [seed, epoch, position] {
             hash.update(number.to_le_bytes());
@@ -25,7 +25,7 @@ impl Draw {
     ///
     /// # Source
     /// Lemire, Fast Random Integer Generation in an Interval, 2019, algorithm 5.
-    pub(super) fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         debug_assert!(n > 0, "there is no number below 0");
         let n = n as u64;
         let threshold = n.wrapping_neg() % n;
@@ -37,8 +37,13 @@ impl Draw {
         }
     }
 
+    /// A number from 0 to below 1: 53 random bits.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 * (0.5_f64).powi(53)
+    }
+
     /// Moves a uniform draw without replacement to the first `n` places (Fisher and Yates).
-    pub(super) fn shuffle<T>(&mut self, values: &mut [T], n: usize) {
+    pub(crate) fn shuffle<T>(&mut self, values: &mut [T], n: usize) {
         for i in 0..n.min(values.len()) {
             let j = i + self.below(values.len() - i);
             values.swap(i, j);

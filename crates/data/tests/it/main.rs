@@ -6,6 +6,8 @@ mod dataset;
 mod encoding;
 mod formats;
 mod malformed;
+mod mining;
 mod sampling;
 mod support;
+mod teachers;
 mod tokens;

@@ -254,7 +254,7 @@ fn of_group(loss: &Loss, group: &Group) -> Option<f64> {
                 .iter()
                 .map(|&i| 1.0 / smooth_rank(&s, i, 1.0 / mrr.temperature))
                 .fold(f64::NEG_INFINITY, f64::max);
-            (!positives.is_empty()).then(|| 1.0 - best)
+            (!positives.is_empty()).then_some(1.0 - best)
         }
         Loss::Pearson(_) => {
             let centred = |v: &[f64]| v.iter().map(|x| x - mean(v)).collect::<Vec<_>>();

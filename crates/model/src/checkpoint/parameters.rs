@@ -4,39 +4,39 @@ use burn::tensor::Tensor;
 
 /// The fields entered on the way to a parameter, kept while a module is walked.
 #[derive(Debug, Default)]
-pub(super) struct Path {
+pub(crate) struct Path {
     fields: Vec<String>,
     owners: Vec<String>,
 }
 
 impl Path {
-    pub(super) fn enter(&mut self, field: &str, owner: &str) {
+    pub(crate) fn enter(&mut self, field: &str, owner: &str) {
         self.fields.push(field.to_owned());
         self.owners.push(owner.to_owned());
     }
 
-    pub(super) fn exit(&mut self) {
+    pub(crate) fn exit(&mut self) {
         self.fields.pop();
         self.owners.pop();
     }
 
     /// The fields, outermost first.
-    pub(super) fn fields(&self) -> Vec<&str> {
+    pub(crate) fn fields(&self) -> Vec<&str> {
         self.fields.iter().map(String::as_str).collect()
     }
 
     /// The fields, joined with dots.
-    pub(super) fn dotted(&self) -> String {
+    pub(crate) fn dotted(&self) -> String {
         self.fields.join(".")
     }
 
     /// Whether the parameter belongs to a linear map, whose weight is transposed on disk.
-    pub(super) fn is_linear(&self) -> bool {
+    pub(crate) fn is_linear(&self) -> bool {
         self.owners.last().is_some_and(|owner| owner == "Struct:Linear")
     }
 
     /// Whether the parameter is one that a new model draws, rather than a bias or a norm's scale.
-    pub(super) fn is_drawn(&self) -> bool {
+    pub(crate) fn is_drawn(&self) -> bool {
         let field = self.fields.last().map(String::as_str);
         let owner = self.owners.last().map(String::as_str);
         field == Some("weight")
@@ -45,7 +45,7 @@ impl Path {
 }
 
 /// Rows of `[n_rows, n_columns]` become columns.
-pub(super) fn transpose(values: &[f32], n_rows: usize, n_columns: usize) -> Vec<f32> {
+pub(crate) fn transpose(values: &[f32], n_rows: usize, n_columns: usize) -> Vec<f32> {
     debug_assert_eq!(values.len(), n_rows * n_columns, "a full matrix");
     let mut turned = Vec::with_capacity(values.len());
     for column in 0..n_columns {
@@ -55,7 +55,7 @@ pub(super) fn transpose(values: &[f32], n_rows: usize, n_columns: usize) -> Vec<
 }
 
 /// The values of a tensor, row after row.
-pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_into_vec().expect("the data was just made f32")
 }
 

@@ -2,9 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use tamis_ops::AttentionConfig;
+use tamis_ops::{AttentionConfig, Rotary};
 
-use super::rotary::Rotary;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 use crate::layer::{Activation, Embedding, LayerNorm, Linear};
@@ -172,11 +171,20 @@ impl PreNorm {
     }
 
     fn pass<'a>(&self, input: &'a Input) -> Pass<'a> {
-        let device = input.ids.device();
         let [global, local] =
-            self.thetas.map(|theta| Rotary::new(theta, self.head, input, &device));
+            self.thetas.map(|theta| angles(theta, self.head, input.rows.longest()));
         Pass { input, global, local, reach: self.reach }
     }
+}
+
+/// The angles of heads of a width, for a base.
+fn angles(theta: f64, head: usize, n_places: usize) -> Rotary {
+    // Rounded where transformers rounds, so that angles agree to the last bit.
+    let frequencies: Vec<f32> = (0..head)
+        .step_by(2)
+        .map(|i| 1.0 / theta.powf(f64::from(i as f32 / head as f32)) as f32)
+        .collect();
+    Rotary::new(&frequencies, n_places, 1.0)
 }
 
 impl PreNormLayer {
@@ -196,7 +204,9 @@ impl PreNormLayer {
             None => x,
         };
         let rotary = if self.is_local { &pass.local } else { &pass.global };
-        let qkv = rotary.turn(self.qkv.forward(normal), self.n_heads);
+        // Queries and keys are turned, values are not.
+        let qkv = self.qkv.forward(normal);
+        let qkv = tamis_ops::rotary(qkv, &pass.input.rows, rotary, 2 * self.n_heads);
         let dropout = seeds.next(self.attention_dropout);
         let config = AttentionConfig::bidirectional(self.n_heads, qkv.dims()[1] / 3 / self.n_heads);
         let config = if self.is_local { config.within(pass.reach) } else { config };
@@ -208,9 +218,7 @@ impl PreNormLayer {
         let attended = self.attention_output.forward(context);
         let x = x + tamis_ops::dropout(attended, seeds.next(self.attention_dropout));
         let both = self.intermediate.forward(self.inner_norm.forward(x.clone()));
-        let inner = both.dims()[1] / 2;
-        let gated = self.activation.forward(both.clone().narrow(1, 0, inner))
-            * both.narrow(1, inner, inner);
+        let gated = self.activation.gated(both);
         let dropped = tamis_ops::dropout(gated, seeds.next(self.inner_dropout));
         x + self.output.forward(dropped)
     }

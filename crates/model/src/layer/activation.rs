@@ -2,6 +2,7 @@
 
 use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
+use tamis_ops::Gate;
 
 /// The function between the two linear maps of a feed-forward block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -42,6 +43,21 @@ impl Activation {
             Self::Silu => activation::silu(x),
             Self::Tanh => x.tanh(),
         }
+    }
+
+    /// Multiplies the second half of every row by the function of the first: `[rows, 2 * inner]` into
+    /// `[rows, inner]`.
+    pub(crate) fn gated(self, x: Tensor<2>) -> Tensor<2> {
+        let gate = match self {
+            Self::Gelu => Gate::Gelu,
+            Self::GeluTanh => Gate::GeluTanh,
+            Self::Silu => Gate::Silu,
+            Self::Relu | Self::Tanh => {
+                let inner = x.dims()[1] / 2;
+                return self.forward(x.clone().narrow(1, 0, inner)) * x.narrow(1, inner, inner);
+            }
+        };
+        tamis_ops::gated(x, gate)
     }
 
     /// The same function as the end of a packed linear map.

@@ -1,16 +1,18 @@
 //! An affine map with its parameters.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 use tamis_ops::{PackedLinear, Precision};
 
-use super::Activation;
+use super::{Activation, LowRank};
 
 /// An affine map. On disk its weight is `[out, in]`, in memory `[in, out]`.
 #[derive(Module, Debug)]
 pub struct Linear {
     weight: Param<Tensor<2>>,
     bias: Option<Param<Tensor<1>>>,
+    /// What adapters add, one after the other.
+    adapters: Vec<LowRank>,
     /// The same map in the order of the CPU's kernels; then `weight` is empty.
     #[module(skip)]
     packed: Option<PackedLinear>,
@@ -26,6 +28,7 @@ impl Linear {
         Self {
             weight: Param::from_tensor(Tensor::zeros([n_in, n_out], device)),
             bias: Some(Param::from_tensor(Tensor::zeros([n_out], device))),
+            adapters: Vec::new(),
             packed: None,
             is_sensitive: false,
         }
@@ -51,7 +54,12 @@ impl Linear {
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.packed {
             Some(packed) => packed.forward(x, tamis_ops::Activation::Identity),
-            None => tamis_ops::linear(x, self.weight.val(), self.bias()),
+            None => {
+                let y = tamis_ops::linear(x.clone(), self.weight.val(), self.bias());
+                let n_out = y.dims()[1];
+                let add = |y, adapter: &LowRank| y + adapter.forward(x.clone(), n_out);
+                self.adapters.iter().fold(y, add)
+            }
         }
     }
 
@@ -75,6 +83,7 @@ impl Linear {
 
     /// Packs the map for inference where the device has kernels for it, and lets the weight go.
     pub fn pack(&mut self, precision: Precision) {
+        self.merge();
         let precision = match precision {
             Precision::Bf16 if self.is_sensitive => Precision::F32,
             other => other,
@@ -85,6 +94,35 @@ impl Linear {
         if self.packed.is_some() {
             self.weight = Param::from_tensor(Tensor::zeros([0, 0], &device));
         }
+    }
+
+    /// Puts another adapter on the map.
+    pub(crate) fn adapt(&mut self, adapter: LowRank) {
+        self.adapters.push(adapter);
+    }
+
+    /// What adapters add.
+    pub(crate) fn adapters(&self) -> &[LowRank] {
+        &self.adapters
+    }
+
+    /// Adds the adapters to the weight and lets them go.
+    pub(crate) fn merge(&mut self) {
+        for adapter in std::mem::take(&mut self.adapters) {
+            let weight = self.weight.val();
+            let (n_out, device) = (weight.dims()[1], weight.device());
+            self.weight = self.weight.clone().map(|w| w + adapter.weight(n_out, &device));
+        }
+    }
+
+    /// Where the parameters are.
+    pub(crate) fn device(&self) -> Device {
+        self.weight.val().device()
+    }
+
+    /// The identity of the weight, and its inputs and outputs.
+    pub(crate) fn weight_shape(&self) -> (ParamId, [usize; 2]) {
+        (self.weight.id, self.weight.dims())
     }
 
     /// The bias, or zeros.

@@ -209,6 +209,102 @@ fn data_parallel_workers_are_one_device_with_the_larger_batch() {
     }
 }
 
+/// Adds to one number of one parameter.
+struct Nudge {
+    id: burn::module::ParamId,
+    place: usize,
+    by: f32,
+}
+
+impl ModuleMapper for Nudge {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if param.id != self.id {
+            return param;
+        }
+        param.map(|tensor| {
+            let shape = tensor.shape();
+            let device = tensor.device();
+            let mut values = tensor.into_data().try_into_vec::<f32>().unwrap();
+            values[self.place] += self.by;
+            Tensor::<D>::from_data(TensorData::new(values, shape), &device).require_grad()
+        })
+    }
+}
+
+/// Identity and gradient of every parameter that has one.
+struct WithGradient<'a> {
+    grads: &'a GradientsParams,
+    path: Vec<String>,
+    found: Vec<(String, burn::module::ParamId, Vec<f32>)>,
+    n_all: usize,
+}
+
+impl ModuleVisitor for WithGradient<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.n_all += 1;
+        if let Some(grad) = self.grads.get::<D>(param.id) {
+            let values = grad.into_data().try_into_vec::<f32>().unwrap();
+            self.found.push((self.path.join("."), param.id, values));
+        }
+    }
+}
+
+/// Checks the gradient of an adapted model against central differences, and that it is only the
+/// adapter's and the head's.
+fn check_adapter(model: CrossEncoder, config: &Config, micro: MicroBatch) {
+    use tamis_model::adapter::{LoraConfig, attach, freeze_base};
+    let objective = Objective::single(Loss::Lce(Lce::default()));
+    let schedule = Schedule { kind: ScheduleKind::Constant, peak: 3e-2, ..Schedule::default() };
+    let lora = LoraConfig {
+        rank: 3,
+        alpha: 6.0,
+        targets: vec!["query".to_owned(), "value".to_owned(), "output.dense".to_owned()],
+        ..LoraConfig::default()
+    };
+    let model = freeze_base(attach(model, config, &lora, 1).unwrap(), true);
+    let optimizer = OptimizerRecipe::default();
+    let mut learner =
+        Learner::new(model, &optimizer, objective, schedule, None, 3, &Device::flex());
+    let batches = [micro];
+    // A new adapter's second matrix is zero, and so is the gradient of its first.
+    for step in 0..3 {
+        learner.step(step, &batches).unwrap();
+    }
+    let (_, grads) = learner.gradients(learner.trained(), 0, &batches).unwrap();
+    let mut with = WithGradient { grads: &grads, path: Vec::new(), found: Vec::new(), n_all: 0 };
+    learner.trained().visit(&mut with);
+    let n_adapters = with.found.iter().filter(|(path, ..)| path.contains("adapters")).count();
+    assert!(n_adapters >= 2 * 4 && with.found.len() < with.n_all, "{n_adapters}");
+    for (path, ..) in &with.found {
+        assert!(path.contains("adapters") || path.starts_with("head."), "{path} is frozen");
+    }
+    let mut largest = 0.0_f64;
+    for (path, id, grad) in with.found {
+        for place in [0, grad.len() / 2, grad.len() - 1] {
+            let loss = |by: f32| {
+                let nudged = learner.trained().clone().map(&mut Nudge { id, place, by });
+                learner.gradients(&nudged, 0, &batches).unwrap().0
+            };
+            let slope = (loss(5e-3) - loss(-5e-3)) / 1e-2;
+            let error = (slope - f64::from(grad[place])).abs();
+            largest = largest.max(slope.abs());
+            assert!(error < 1e-4 + 2e-2 * slope.abs(), "{path} {place}: {} {slope}", grad[place]);
+        }
+    }
+    assert!(largest > 1e-3, "the slopes are not all zero");
+}
+
+#[test]
+fn an_adapter_alone_learns_and_its_gradient_is_the_slope() {
+    check_adapter(model(0.0), &config(0.0), micro_batch(&[4, 3]));
+}
+
 mod with_fixtures {
     use std::collections::BTreeMap;
     use std::path::{Path, PathBuf};
@@ -240,30 +336,19 @@ mod with_fixtures {
     }
 
     #[test]
-    fn the_cached_gradient_is_that_of_pytorch() {
+    fn an_adapter_on_the_bert_of_the_fixtures_has_the_slope_for_its_gradient() {
         let root = std::env::var("TAMIS_FIXTURES").expect("TAMIS_FIXTURES names the fixtures");
-        let folder = PathBuf::from(root).join("training/gradcache");
+        let folder = PathBuf::from(root).join("training/bert_lce");
+        let source = without_dropout(&folder);
+        let loaded = checkpoint::load(source.path(), None, &Device::flex()).unwrap();
         let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
         let expected: Value = serde_json::from_str(&text).unwrap();
-        let ids = |row: &Value| -> Vec<u32> {
-            row.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
-        };
-        let rows = |key: &str| -> Vec<Vec<u32>> {
-            expected["batch"][key].as_array().unwrap().iter().map(ids).collect()
-        };
-        let (input_ids, mask, types) =
-            (rows("input_ids"), rows("attention_mask"), rows("token_type_ids"));
-        let mut batch = Batch::new();
-        for (row, ids) in input_ids.iter().enumerate() {
-            let n = mask[row].iter().sum::<u32>() as usize;
-            batch.push_row(&ids[..n], &types[row][..n]);
-            if row % 4 == 3 {
-                batch.end_group();
-            }
-        }
-        let labels = (0..16).map(|row| if row % 4 == 0 { 1.0 } else { 0.0 }).collect();
-        let batches = [MicroBatch { batch, labels, teacher_scores: None }];
-        // The fixture was made with dropout off.
+        let micro = padded(&expected["batches"][0]);
+        check_adapter(loaded.model, &loaded.config, micro);
+    }
+
+    /// The checkpoint of a fixture, which was made with dropout off whatever its file says.
+    fn without_dropout(folder: &Path) -> tempfile::TempDir {
         let source = tempfile::tempdir().unwrap();
         let text = std::fs::read_to_string(folder.join("init/config.json")).unwrap();
         let mut config: Value = serde_json::from_str(&text).unwrap();
@@ -272,6 +357,41 @@ mod with_fixtures {
         std::fs::write(source.path().join("config.json"), config.to_string()).unwrap();
         let weights = "model.safetensors";
         std::fs::copy(folder.join("init").join(weights), source.path().join(weights)).unwrap();
+        source
+    }
+
+    /// A padded batch of groups of four, packed.
+    fn padded(batch: &Value) -> MicroBatch {
+        let ids = |row: &Value| -> Vec<u32> {
+            row.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+        };
+        let rows = |key: &str| -> Vec<Vec<u32>> {
+            batch[key].as_array().unwrap().iter().map(ids).collect()
+        };
+        let (input_ids, mask, types) =
+            (rows("input_ids"), rows("attention_mask"), rows("token_type_ids"));
+        let mut packed = Batch::new();
+        for (row, ids) in input_ids.iter().enumerate() {
+            let n = mask[row].iter().sum::<u32>() as usize;
+            packed.push_row(&ids[..n], &types[row][..n]);
+            if row % 4 == 3 {
+                packed.end_group();
+            }
+        }
+        let label = |row: usize| if row.is_multiple_of(4) { 1.0 } else { 0.0 };
+        let labels = (0..input_ids.len()).map(label).collect();
+        MicroBatch { batch: packed, labels, teacher_scores: None }
+    }
+
+    #[test]
+    fn the_cached_gradient_is_that_of_pytorch() {
+        let root = std::env::var("TAMIS_FIXTURES").expect("TAMIS_FIXTURES names the fixtures");
+        let folder = PathBuf::from(root).join("training/gradcache");
+        let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+        let expected: Value = serde_json::from_str(&text).unwrap();
+        let batches = [padded(&expected["batch"])];
+        let source = without_dropout(&folder);
+        let weights = "model.safetensors";
         let known = tensors(&folder.join("grads.safetensors"));
         assert!(known.len() > 30);
         for rows in [None, Some(1), Some(3), Some(4), Some(8)] {

@@ -33,10 +33,11 @@ fn after(recipe: OptimizerRecipe, n: usize) -> (Vec<f32>, Vec<f32>) {
     let device = Device::flex();
     let matrix = |values| Tensor::<2>::from_data(TensorData::new(values, SHAPE), &device);
     let vector = |values| Tensor::<1>::from_data(TensorData::new(values, [4]), &device);
-    let mut model = Weights {
+    let model = Weights {
         weight: Param::from_tensor(matrix(floats(12, start))),
         bias: Param::from_tensor(vector(floats(4, start))),
     };
+    let mut model = model.train();
     let mut optimizer = recipe.build();
     for step in 0..n {
         let mut grads = GradientsParams::new();
@@ -242,7 +243,7 @@ fn muon_makes_updates_orthogonal() {
         bias: Param::from_tensor(Tensor::zeros([4], &device)),
     };
     let id = layer.weight.id;
-    let model = Model { encoder: vec![layer] };
+    let model = Model { encoder: vec![layer] }.train();
     let mut grads = GradientsParams::new();
     grads.register(id, matrix(|place| gradient(0, place * place)));
     // The group by name, as the paths of encoders have it.
@@ -254,7 +255,7 @@ fn muon_makes_updates_orthogonal() {
         None,
     );
     let model = optimizer.step(0.1, model, grads);
-    let update = model.encoder[0].weight.val() / -0.1;
+    let update = model.valid().encoder[0].weight.val() / -0.1;
     // 0.2 √max(rows, columns) times a matrix whose singular values are about 1.
     let update = update / (0.2 * 2.0);
     let product = update.clone().matmul(update.transpose()).into_data();

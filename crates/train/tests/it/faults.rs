@@ -17,6 +17,7 @@ const RUN: &str = "TAMIS_TEST_RUN";
 
 /// What a child does; in the parent's run of the tests, nothing.
 #[test]
+#[expect(clippy::print_stderr, reason = "the parent reads it")]
 fn child() {
     let Some(path) = std::env::var_os(RUN).map(PathBuf::from) else { return };
     let directory = RunDirectory::open(&path).unwrap();

@@ -210,6 +210,28 @@ fn every_optimiser_and_schedule_learns_and_resumes() {
 }
 
 #[test]
+fn an_adapter_is_trained_saved_and_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    task(folder.path());
+    let changes =
+        ["train.lora={rank=4,dropout=0.1,targets=[\"query\",\"value\"]}", "train.lr=1e-2"];
+    let recipe = recipe(folder.path(), 30, &changes);
+    let whole = RunDirectory::create(&folder.path().join("whole"), &recipe).unwrap();
+    run(&recipe, &whole, None);
+    let parts = RunDirectory::create(&folder.path().join("parts"), &recipe).unwrap();
+    run(&recipe, &parts, Some(13));
+    run(&recipe, &parts, None);
+    assert_eq!(steps(&whole), steps(&parts));
+    let adapter = whole.checkpoint_path().join("adapter");
+    let settings = std::fs::read_to_string(adapter.join("adapter_config.json")).unwrap();
+    let settings: Value = serde_json::from_str(&settings).unwrap();
+    assert_eq!((settings["r"].as_u64(), settings["peft_type"].as_str()), (Some(4), Some("LORA")));
+    // The checkpoint is the merged model: its tensors are those of any other.
+    let loaded = tamis_model::checkpoint::load(&whole.checkpoint_path(), None, &Device::flex());
+    assert!(!tamis_model::adapter::is_adapted(&loaded.unwrap().model));
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_with_the_batch() {
     let folder = tempfile::tempdir().unwrap();
     task(folder.path());

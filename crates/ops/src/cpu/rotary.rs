@@ -1,0 +1,53 @@
+//! Heads turned by the angle of their place.
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use crate::{Rotary, Rows};
+
+/// Which way heads are turned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Forth,
+    Back,
+}
+
+impl Turn {
+    pub(crate) fn back(self) -> Self {
+        match self {
+            Self::Forth => Self::Back,
+            Self::Back => Self::Forth,
+        }
+    }
+}
+
+/// The first `n_heads` heads of every token turned, and what follows them as it is.
+pub(crate) fn turned(
+    x: &[f32],
+    width: usize,
+    rows: &Rows,
+    rotary: &Rotary,
+    n_heads: usize,
+    turn: Turn,
+) -> Vec<f32> {
+    let mut y = x.to_vec();
+    let sign = if turn == Turn::Forth { 1.0 } else { -1.0 };
+    rows.split_mut(&mut y, width).into_par_iter().for_each(|row| {
+        for (place, token) in row.chunks_exact_mut(width).enumerate() {
+            let (cos, sin) = rotary.angles(place);
+            for head in token.chunks_exact_mut(rotary.width()).take(n_heads) {
+                turn_head(head, cos, sin, sign);
+            }
+        }
+    });
+    y
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn turn_head(head: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
+    let (first, second) = head.split_at_mut(cos.len());
+    for (((a, b), &cos), &sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+        let sin = sin * sign;
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+    }
+}
