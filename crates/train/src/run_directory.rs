@@ -84,6 +84,13 @@ impl RunDirectory {
     /// Removes what a kill left half written. Where it came between the two renames that replace the
     /// checkpoint, the old one gets its name back.
     pub(crate) fn clean(&self) -> Result<()> {
+        // A kill after the last save may also leave the state before it.
+        let mut states = self.states()?;
+        states.pop();
+        for step in states {
+            let path = self.state_path(step);
+            std::fs::remove_dir_all(&path).map_err(|error| Error::io(&path, error))?;
+        }
         for folder in [self.path.clone(), self.path.join("checkpoints")] {
             let Ok(entries) = std::fs::read_dir(&folder) else { continue };
             for entry in entries.flatten() {
