@@ -87,6 +87,7 @@ fn dry_run(mut recipe: Recipe, device_name: &str) -> Result<ExitCode> {
         recipe.model.path = model::locate(&recipe.model.path)?;
     }
     let device = device(device_name)?;
+    let text = recipe.to_toml();
     let dev = recipe.dev.take();
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let run = RunDirectory::create(&folder.path().join("run"), &recipe)?;
@@ -114,7 +115,7 @@ fn dry_run(mut recipe: Recipe, device_name: &str) -> Result<ExitCode> {
     let megabytes = |numbers: f64| numbers * 4.0 / 1e6;
     let parameters = plan.parameters as f64;
     let kept = recipe.train.optimizer.numbers_per_parameter();
-    say(&format!("the recipe with every default written out:\n\n{}", recipe.to_toml()));
+    say(&format!("the recipe with every default written out:\n\n{text}"));
     say(&format!(
         "{} steps of {} groups of {} candidates ({groups_per_batch} at once, {accumulation} times)",
         plan.steps,

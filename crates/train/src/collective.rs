@@ -81,6 +81,12 @@ impl Threads {
         (0..size).map(|rank| Self { rank, size, table: Arc::clone(&table) }).collect()
     }
 
+    /// What ends the operations of all workers when a thread that has armed it panics: the panic alone
+    /// does not drop a worker that the thread only borrows.
+    pub(crate) fn alarm(&self) -> Alarm {
+        Alarm { table: Arc::clone(&self.table) }
+    }
+
     fn wait_until<'a>(
         &'a self,
         mut round: MutexGuard<'a, Round>,
@@ -131,8 +137,29 @@ impl Collective for Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.table.round.lock().unwrap_or_else(PoisonError::into_inner).lost = true;
-        self.table.changed.notify_all();
+        self.table.lose();
+    }
+}
+
+impl Table {
+    /// Ends every operation, under way or to come, with an error.
+    fn lose(&self) {
+        self.round.lock().unwrap_or_else(PoisonError::into_inner).lost = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Armed while it lives in a thread.
+#[derive(Clone)]
+pub(crate) struct Alarm {
+    table: Arc<Table>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.table.lose();
+        }
     }
 }
 

@@ -81,14 +81,28 @@ impl RunDirectory {
         if folder.exists() { numbered(&folder, "step-") } else { Ok(Vec::new()) }
     }
 
-    /// Removes what a kill left half written.
+    /// Removes what a kill left half written. Where it came between the two renames that replace the
+    /// checkpoint, the old one gets its name back.
     pub(crate) fn clean(&self) -> Result<()> {
+        // A kill after the last save may also leave the state before it.
+        let mut states = self.states()?;
+        states.pop();
+        for step in states {
+            let path = self.state_path(step);
+            std::fs::remove_dir_all(&path).map_err(|error| Error::io(&path, error))?;
+        }
         for folder in [self.path.clone(), self.path.join("checkpoints")] {
             let Ok(entries) = std::fs::read_dir(&folder) else { continue };
             for entry in entries.flatten() {
                 let path = entry.path();
                 let is_ours = entry.file_name().to_str().is_some_and(|n| n.starts_with(".tamis-"));
                 if is_ours && path.is_dir() {
+                    let (aside, checkpoint) = (path.join("old"), self.checkpoint_path());
+                    let is_checkpoint = folder == self.path && aside.join("config.json").exists();
+                    if is_checkpoint && !checkpoint.exists() {
+                        std::fs::rename(&aside, &checkpoint)
+                            .map_err(|error| Error::io(&checkpoint, error))?;
+                    }
                     std::fs::remove_dir_all(&path).map_err(|error| Error::io(&path, error))?;
                 }
             }
@@ -126,4 +140,32 @@ fn numbered(folder: &Path, prefix: &str) -> Result<Vec<u64>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, text: &str) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn a_kill_while_the_checkpoint_is_replaced_leaves_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDirectory { path: folder.path().to_owned() };
+        // The old checkpoint has stepped aside, the new one has no name yet.
+        write(&folder.path().join(".tamis-a/old/config.json"), "old");
+        write(&folder.path().join(".tamis-b/config.json"), "new");
+        run.clean().unwrap();
+        let config = run.checkpoint_path().join("config.json");
+        assert_eq!(std::fs::read_to_string(&config).unwrap(), "old");
+        // Where the new one has its name, it stays.
+        std::fs::write(&config, "new").unwrap();
+        write(&folder.path().join(".tamis-c/old/config.json"), "old");
+        run.clean().unwrap();
+        assert_eq!(std::fs::read_to_string(&config).unwrap(), "new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -64,7 +64,10 @@ pub fn save(
         for (name, shape, values) in collect.tensors {
             let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             let module = name.rsplit_once('.').map_or(name.as_str(), |(module, _)| module);
-            head.push(module.split('.').next().unwrap_or(module).to_owned());
+            // A pooler lies inside the encoder: PEFT would save the whole encoder by its name.
+            let prefix = format!("{}.", config.architecture().prefix());
+            let inside = module.strip_prefix(&prefix).unwrap_or(module);
+            head.push(inside.split('.').next().unwrap_or(inside).to_owned());
             tensors.insert(format!("{PREFIX}{name}"), (shape, bytes));
         }
         head.dedup();

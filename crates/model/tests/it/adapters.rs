@@ -178,6 +178,14 @@ fn an_adapter_is_the_product_of_its_matrices_in_every_encoder() {
         // What is saved again is the same file.
         adapter::save(&adapted, &config, &lora, "base", &path("again")).unwrap();
         assert_eq!(read(&path("again").join("adapter_model.safetensors")), tensors);
+        // Never the encoder itself: PEFT would save and train it whole.
+        let text = std::fs::read_to_string(path("again").join("adapter_config.json")).unwrap();
+        let beside = serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        let beside = beside["modules_to_save"].as_array().unwrap().clone();
+        let is_head = |name: &serde_json::Value| {
+            ["classifier", "pooler", "pre_classifier", "head"].iter().any(|head| name == head)
+        };
+        assert!(!beside.is_empty() && beside.iter().all(is_head), "{model_type}: {beside:?}");
     }
 }
 
