@@ -13,9 +13,8 @@ use indicatif::HumanBytes;
 use tamis_data::format;
 
 use crate::progress::say;
-use crate::score::sha256;
-use download::{Download, keep};
-use manifest::{Content, Fetched, Kind, Manifest};
+use download::{Download, Hashes, keep};
+use manifest::{Content, Fetched, Kind, Manifest, Source};
 
 /// List, fetch, check and count public collections.
 ///
@@ -145,6 +144,7 @@ impl One {
             let path = self.folder.join(&file.path);
             if path.exists() {
                 say(&format!("{} is here", path.display()));
+                self.unpack(file, &mut fetched)?;
                 continue;
             }
             if let Some(parent) = path.parent() {
@@ -153,16 +153,24 @@ impl One {
             say(&format!("fetching {}", file.url));
             let download = Download { url: &file.url, bytes: file.bytes, retries, pause };
             let partial = download.fetch(&path)?;
-            let expected = file.sha256.as_deref().or(fetched.sha256.get(&file.path).map(|h| &**h));
-            let is_known = expected.is_some();
-            let found = keep(&partial, &path, expected)?;
-            let how = if is_known { "as expected" } else { "noted for later" };
+            let expected = hashes(file, &fetched);
+            let how = if expected.is_known() { "as expected" } else { "noted for later" };
+            let found = keep(&partial, &path, &expected)?;
             say(&format!("{}: sha256 {found}, {how}", path.display()));
             fetched.sha256.insert(file.path.clone(), found);
+            fetched.unpacked.remove(&file.path);
             fetched.write(&self.folder)?;
-            if file.unpack {
-                unpack(&path, &self.folder)?;
-            }
+            self.unpack(file, &mut fetched)?;
+        }
+        Ok(())
+    }
+
+    /// Unpacks an archive, once: one that was stopped in the middle is unpacked again.
+    fn unpack(&self, file: &Source, fetched: &mut Fetched) -> Result<()> {
+        if file.unpack && !fetched.unpacked.contains(&file.path) {
+            unpack(&self.folder.join(&file.path), &self.folder)?;
+            fetched.unpacked.insert(file.path.clone());
+            fetched.write(&self.folder)?;
         }
         Ok(())
     }
@@ -173,18 +181,14 @@ impl One {
         let mut whole = true;
         for file in &self.manifest.files {
             let path = self.folder.join(&file.path);
-            let noted = fetched.sha256.get(&file.path);
-            let verdict = match (path.exists(), file.sha256.as_ref().or(noted)) {
+            let expected = hashes(file, &fetched);
+            let verdict = match (path.exists(), expected.is_known()) {
                 (false, _) => "MISSING".to_owned(),
-                (true, None) => "here, with no hash to compare".to_owned(),
-                (true, Some(expected)) => {
-                    let found = sha256(&path)?;
-                    if found == *expected {
-                        "equal".to_owned()
-                    } else {
-                        format!("DIFFERS: expected sha256 {expected}, found {found}")
-                    }
-                }
+                (true, false) => "here, with no hash to compare".to_owned(),
+                (true, true) => match expected.difference(&path)? {
+                    (None, _) => "equal".to_owned(),
+                    (Some(wrong), _) => format!("DIFFERS: {wrong}"),
+                },
             };
             whole &= verdict == "equal";
             println!("{}/{}  {verdict}", self.name, file.path);
@@ -213,6 +217,12 @@ impl One {
         }
         Ok(())
     }
+}
+
+/// What was published of a file, and what it was the first time.
+fn hashes<'a>(file: &'a Source, fetched: &'a Fetched) -> Hashes<'a> {
+    let noted = fetched.sha256.get(&file.path);
+    Hashes { sha256: file.sha256.as_ref().or(noted).map(String::as_str), md5: file.md5.as_deref() }
 }
 
 /// What a file holds, in a line.
@@ -278,6 +288,7 @@ fn unpack(path: &Path, folder: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::score::sha256;
     use std::io::{BufRead, BufReader, Write};
     use std::net::{TcpListener, TcpStream};
     use std::sync::{Arc, Mutex};
@@ -428,6 +439,39 @@ mod tests {
         let error = fetch(&set, 0).unwrap_err().to_string();
         assert!(error.contains("expected sha256") && error.contains("removed"), "{error}");
         assert!(!set.folder.join("x").exists());
+    }
+
+    #[test]
+    fn archives_are_unpacked_once_and_held_to_their_md5() {
+        // What `md5sum` says of "hello\n".
+        const HELLO: &str = "b1946ac92492d2347c6235b4d2611184";
+        let (_, address) = server(b"hello\n", Vec::new());
+        let folder = tempfile::tempdir().unwrap();
+        let text =
+            |md5: &str| format!("[[file]]\nurl = \"{address}/x\"\npath = \"x\"\nmd5 = \"{md5}\"\n");
+        let wrong = fetch(&one(folder.path(), &text(&"0".repeat(32))), 0).unwrap_err().to_string();
+        assert!(wrong.contains(&format!("found {HELLO}; removed")), "{wrong}");
+        let set = one(folder.path(), &text(HELLO));
+        fetch(&set, 0).unwrap();
+        assert!(set.verify().unwrap());
+
+        // An archive whose unpacking was stopped: it is here, but not noted as unpacked.
+        let inside = folder.path().join("inside.txt");
+        std::fs::write(&inside, "content").unwrap();
+        let mut tar = Command::new("tar");
+        tar.args(["-cf", "-", "-C"]).arg(folder.path()).arg("inside.txt");
+        let archive = tar.output().unwrap().stdout;
+        let (_, address) = server(&archive, Vec::new());
+        let text = format!("[[file]]\nurl = \"{address}/a\"\npath = \"a.tar\"\nunpack = true\n");
+        let set = One { folder: folder.path().join("archive"), ..one(folder.path(), &text) };
+        std::fs::create_dir(&set.folder).unwrap();
+        std::fs::write(set.folder.join("a.tar"), &archive).unwrap();
+        fetch(&set, 0).unwrap();
+        let unpacked = set.folder.join("inside.txt");
+        assert_eq!(std::fs::read_to_string(&unpacked).unwrap(), "content");
+        std::fs::remove_file(&unpacked).unwrap();
+        fetch(&set, 0).unwrap();
+        assert!(!unpacked.exists(), "what is unpacked is not unpacked again");
     }
 
     #[test]

@@ -15,7 +15,10 @@ pub fn device(name: &str) -> Result<Device> {
         "cuda" => Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(),
         #[cfg(feature = "wgpu")]
         "wgpu" => Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec(),
-        "cuda" | "wgpu" => bail!("device `{name}`: this binary is built without --features {kind}"),
+        #[cfg(not(feature = "cuda"))]
+        "cuda" => bail!("device `{name}`: this binary is built without --features cuda"),
+        #[cfg(not(feature = "wgpu"))]
+        "wgpu" => bail!("device `{name}`: this binary is built without --features wgpu"),
         _ => bail!("device `{name}`: expected `cpu`, `cuda[:i]` or `wgpu[:i]`"),
     };
     let n_devices = devices.len();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
 use crate::progress::{Progress, say};
@@ -159,13 +160,13 @@ impl Download<'_> {
 
 /// Gives a fetched file its name, if it is what it must be. A file that is not is removed: going on
 /// with it could not mend it.
-pub fn keep(partial: &Path, path: &Path, sha256: Option<&str>) -> Result<String> {
-    let found = crate::score::sha256(partial)?;
+pub fn keep(partial: &Path, path: &Path, expected: &Hashes<'_>) -> Result<String> {
+    let (wrong, found) = expected.difference(partial)?;
     let note = beside(partial, ".json");
-    if let Some(expected) = sha256.filter(|expected| *expected != found) {
+    if let Some(wrong) = wrong {
         std::fs::remove_file(partial).with_context(|| partial.display().to_string())?;
         let _ = std::fs::remove_file(note);
-        bail!("{}: expected sha256 {expected}, found {found}; removed", path.display());
+        bail!("{}: {wrong}; removed", path.display());
     }
     std::fs::rename(partial, path).with_context(|| path.display().to_string())?;
     // The name must be on disk too. Not every system lets a folder be opened.
@@ -175,6 +176,40 @@ pub fn keep(partial: &Path, path: &Path, sha256: Option<&str>) -> Result<String>
     let _ = std::fs::remove_file(note);
     ensure!(path.exists(), "{}: vanished", path.display());
     Ok(found)
+}
+
+/// What a file's hashes must be, as far as that is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Hashes<'a> {
+    pub sha256: Option<&'a str>,
+    pub md5: Option<&'a str>,
+}
+
+impl Hashes<'_> {
+    /// Whether there is anything to compare with.
+    pub fn is_known(&self) -> bool {
+        self.sha256.is_some() || self.md5.is_some()
+    }
+
+    /// What is wrong with a file, if anything, and its SHA-256.
+    pub fn difference(&self, path: &Path) -> Result<(Option<String>, String)> {
+        let sha256 = crate::score::sha256(path)?;
+        if let Some(expected) = self.sha256.filter(|expected| *expected != sha256) {
+            return Ok((Some(format!("expected sha256 {expected}, found {sha256}")), sha256));
+        }
+        let Some(expected) = self.md5 else { return Ok((None, sha256)) };
+        let md5 = md5(path)?;
+        let wrong = (md5 != expected).then(|| format!("expected md5 {expected}, found {md5}"));
+        Ok((wrong, sha256))
+    }
+}
+
+/// The MD5 of a file, in hexadecimal: no safeguard against malice, but what publishers give.
+fn md5(path: &Path) -> Result<String> {
+    let mut file = File::open(path).with_context(|| path.display().to_string())?;
+    let mut hash = Md5::new();
+    std::io::copy(&mut file, &mut hash).with_context(|| path.display().to_string())?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Why a connection did not bring the file.

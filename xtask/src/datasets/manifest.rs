@@ -1,6 +1,6 @@
 //! `datasets/*.toml`: where a dataset's files come from and what they must be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -28,6 +28,8 @@ pub struct Source {
     /// Its name in the dataset's folder.
     pub path: String,
     pub sha256: Option<String>,
+    /// The only checksum that many collections publish.
+    pub md5: Option<String>,
     pub bytes: Option<u64>,
     /// Whether it is an archive to be unpacked beside itself.
     #[serde(default)]
@@ -68,14 +70,17 @@ impl Manifest {
             );
         }
         for file in &manifest.files {
-            let is_hash = |hash: &String| {
-                hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            };
-            if let Some(bad) = file.sha256.as_ref().filter(|hash| !is_hash(hash)) {
-                bail!(
-                    "{}: sha256: expected 64 lower-case hexadecimal digits, found `{bad}`",
-                    path.display()
-                );
+            for (kind, hash, length) in [("sha256", &file.sha256, 64), ("md5", &file.md5, 32)] {
+                let is_hash = |hash: &&String| {
+                    let digits = |b| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+                    hash.len() == length && hash.bytes().all(digits)
+                };
+                if let Some(bad) = hash.as_ref().filter(|hash| !is_hash(hash)) {
+                    bail!(
+                        "{}: {kind}: expected {length} lower-case hexadecimal digits, found `{bad}`",
+                        path.display()
+                    );
+                }
             }
             ensure!(
                 file.url.starts_with("https://") || file.url.starts_with("http://"),
@@ -95,6 +100,9 @@ pub struct Fetched {
     /// By path.
     #[serde(default)]
     pub sha256: BTreeMap<String, String>,
+    /// Archives whose files lie beside them, by path.
+    #[serde(default)]
+    pub unpacked: BTreeSet<String>,
 }
 
 const FETCHED: &str = "fetched.toml";
@@ -139,6 +147,8 @@ mod tests {
         }
         let hash = "[[file]]\nurl = \"https://e.org\"\npath = \"x\"\nsha256 = \"ABC\"\n";
         assert!(error(hash).contains("64 lower-case hexadecimal digits, found `ABC`"));
+        let hash = hash.replace("sha256", "md5");
+        assert!(error(&hash).contains("md5: expected 32 lower-case"));
         assert!(error("[[file]]\nurl = \"ftp://e\"\npath = \"x\"\n").contains("found `ftp://e`"));
         assert!(error("colour = 1\n").contains("unknown field `colour`"));
     }
