@@ -108,6 +108,24 @@ fn message(error: &anyhow::Error) -> String {
 mod tests {
     use anyhow::Context;
 
+    /// `docs/cli.md` is made from the commands themselves.
+    #[test]
+    fn the_page_of_commands_is_current() {
+        let header = "<!-- Made from xtask: UPDATE_DOCS=1 cargo nextest run --workspace \
+                      page_of_commands. Do not edit. -->\n";
+        let options = clap_markdown::MarkdownOptions::new()
+            .title("Commands".to_owned())
+            .show_footer(false);
+        let page = clap_markdown::help_markdown_custom::<super::Arguments>(&options);
+        let page = format!("{header}{}\n", page.trim_end());
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(found == page, "docs/cli.md is old: run with UPDATE_DOCS=1");
+    }
+
     #[test]
     fn causes_are_told_once() {
         let missing = std::fs::read("/nowhere").map_err(|error| anyhow::anyhow!("x: {error}"));
