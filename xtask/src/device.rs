@@ -14,7 +14,7 @@ pub fn device(name: &str) -> Result<Device> {
         #[cfg(feature = "cuda")]
         "cuda" => Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(),
         #[cfg(feature = "wgpu")]
-        "wgpu" => Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec(),
+        "wgpu" => Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec(),
         #[cfg(not(feature = "cuda"))]
         "cuda" => bail!("device `{name}`: this binary is built without --features cuda"),
         #[cfg(not(feature = "wgpu"))]
@@ -28,7 +28,7 @@ pub fn device(name: &str) -> Result<Device> {
              (libcuda)"
         ),
         ("wgpu", 0) => format!(
-            "device `{name}`: no Vulkan device was found; expected a GPU with a Vulkan driver, or \
+            "device `{name}`: no device was found; expected a GPU with a Vulkan, Metal or DirectX 12 driver, or \
              Mesa's software renderer"
         ),
         _ => format!("device `{name}`: {n_devices} of this kind were found"),

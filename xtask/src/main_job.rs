@@ -168,7 +168,7 @@ fn recipe(job: &Job) -> Result<Recipe> {
     let path = job.path("recipe.toml");
     let mut recipe = Recipe::parse(RECIPE, &[], &path)?;
     recipe.model.path = job.folder.join(&recipe.model.path);
-    recipe.data.train = job.folder.join(&recipe.data.train);
+    recipe.data.train = recipe.data.train.inside(&job.folder);
     if let Some(dev) = &mut recipe.dev {
         dev.dataset = job.folder.join(&dev.dataset);
     }

@@ -186,6 +186,8 @@ pub fn run_recipe(recipe: &Recipe, run: &RunDirectory, device_name: &str) -> Res
         Outcome::Finished { steps, best } => {
             say(&format!("trained {steps} steps in {seconds:.0} s"));
             if let Some((value, step)) = best {
+                // A loss is kept with its sign turned: the higher, the better.
+                let value = value.abs();
                 say(&format!("the best dev value {value:.4} followed step {step}"));
             }
             say(&format!("the checkpoint is {}", run.checkpoint_path().display()));
@@ -241,6 +243,7 @@ struct View {
     other: Option<Progress>,
     groups: u64,
     seconds: f64,
+    data_seconds: f64,
     losses: Vec<f64>,
     truncated: (u64, u64, u64),
 }
@@ -312,6 +315,7 @@ impl View {
         self.end_side();
         self.groups += step.groups as u64;
         self.seconds += step.seconds;
+        self.data_seconds += step.data_seconds;
         self.losses.push(step.loss);
         self.truncated.0 += (step.truncated_rows > 0) as u64 * step.truncated_rows;
         self.truncated.1 += step.truncated_queries;
@@ -333,7 +337,9 @@ impl View {
             cells.join("  ")
         };
         let best = if record.best { "  (best so far)" } else { "" };
-        self.line(&format!("dev  first stage  {}", row(&record.first_stage)));
+        if !record.first_stage.is_empty() {
+            self.line(&format!("dev  first stage  {}", row(&record.first_stage)));
+        }
         self.line(&format!("dev  step {:>7}  {}{best}", record.step, row(&record.dev)));
     }
 
@@ -345,6 +351,10 @@ impl View {
                 "cut while training: {rows} rows to max_length, {queries} queries to \
                  query_max_length, in {groups} groups"
             ));
+        }
+        if self.seconds > 0.0 {
+            let share = 100.0 * self.data_seconds / self.seconds;
+            self.line(&format!("{share:.1} % of the time was waiting for data"));
         }
         if let Some(bar) = self.steps {
             bar.finish();

@@ -163,25 +163,35 @@ impl Backward<'_> {
     }
 
     fn loss(&self, micro: &MicroBatch, scores: &Scores, shares: &[f64]) -> Tensor<1> {
-        let (scores, mask) = scores.grouped();
-        let dims = scores.dims();
-        let floats = |values: &[f32]| {
-            Tensor::<2>::from_data(TensorData::new(values.to_vec(), dims), self.device)
-        };
-        let mut input = LossInput::new(scores, floats(&micro.labels), mask)
-            .expect("labels are laid out like the scores");
-        if let Some(teacher_scores) = &micro.teacher_scores {
-            input = input
-                .with_teacher_scores(floats(teacher_scores))
-                .expect("teacher scores are laid out like the scores");
-        }
-        self.objective.forward_shares(&input, shares)
+        loss(self.objective, micro, scores, shares, self.device)
     }
 
     fn add(&self, loss: Tensor<1>, grads: &mut GradientsAccumulator<CrossEncoder>) {
         let new = GradientsParams::from_grads(loss.backward(), self.model);
         grads.accumulate(self.model, new);
     }
+}
+
+/// The loss of a micro-batch with these scores; `shares` has one factor per term.
+pub(crate) fn loss(
+    objective: &Objective,
+    micro: &MicroBatch,
+    scores: &Scores,
+    shares: &[f64],
+    device: &Device,
+) -> Tensor<1> {
+    let (scores, mask) = scores.grouped();
+    let dims = scores.dims();
+    let floats =
+        |values: &[f32]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), dims), device);
+    let mut input = LossInput::new(scores, floats(&micro.labels), mask)
+        .expect("labels are laid out like the scores");
+    if let Some(teacher_scores) = &micro.teacher_scores {
+        input = input
+            .with_teacher_scores(floats(teacher_scores))
+            .expect("teacher scores are laid out like the scores");
+    }
+    objective.forward_shares(&input, shares)
 }
 
 /// Some rows of a batch, as one group.
@@ -200,7 +210,7 @@ fn sub_seed(seed: u64, start: usize) -> u64 {
     seed ^ (start as u64).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
-fn number(loss: &Tensor<1>) -> f64 {
+pub(crate) fn number(loss: &Tensor<1>) -> f64 {
     let value: f32 = loss.clone().into_scalar();
     f64::from(value)
 }

@@ -1,12 +1,13 @@
-//! A prepared dataset into the micro-batches of every step: a pure function of seed and step.
+//! Prepared datasets into the micro-batches of every step: a pure function of seed and step.
 
 use tamis_data::{
-    Batch, Dataset, GroupSampler, PairEncoder, Positives, SampledGroup, Shortage, TokenStore,
-    TruncationReport,
+    Batch, Curriculum, GroupSampler, MixedGroup, Mixing, PairEncoder, SampledGroup, TextShuffle,
+    TruncationReport, mix,
 };
 use tamis_loss::Objective;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::source::Source;
 
 /// Groups that go through the model together.
 #[derive(Debug, Clone)]
@@ -38,156 +39,132 @@ impl MicroBatch {
     }
 }
 
+/// How groups are drawn and put together.
+#[derive(Debug, Clone)]
+pub struct Drawing {
+    /// Which candidates of a group.
+    pub sampler: GroupSampler,
+    /// How several datasets share an epoch.
+    pub mixing: Mixing,
+    /// Groups that go through the model together.
+    pub groups_per_batch: usize,
+    /// Batches of a step.
+    pub accumulation: usize,
+    /// Whether candidates need teacher scores.
+    pub with_teacher: bool,
+    /// Documents of other queries of the batch that are added to every group as negatives.
+    pub in_batch_negatives: usize,
+    /// The part of long documents whose text is cut into parts and shuffled.
+    pub shuffle: f64,
+}
+
+/// A group as it was drawn.
+#[derive(Debug, Clone)]
+pub struct Drawn {
+    /// The dataset, from 0.
+    pub source: usize,
+    /// The candidates, as rows of that dataset.
+    pub group: SampledGroup,
+    /// The group's place in the order of its epoch.
+    position: u64,
+    /// All positives of the query, drawn or not.
+    positives: Vec<u32>,
+}
+
 /// Hands out the micro-batches of any step.
 pub struct Batches<'a> {
-    dataset: &'a Dataset,
-    tokens: &'a TokenStore,
+    sources: Vec<Source<'a>>,
     encoder: &'a PairEncoder,
-    sampler: GroupSampler,
-    /// Groups that can be sampled.
-    usable: Vec<u32>,
-    left_out: usize,
-    groups_per_batch: usize,
-    accumulation: usize,
-    with_teacher: bool,
-    in_batch_negatives: usize,
+    drawing: Drawing,
+    /// A depth of negatives that changes from the first step to the last, and the number of steps.
+    curriculum: Option<(Curriculum, u64)>,
     /// The order of the epoch last asked for.
-    order: Option<(u64, Vec<u32>)>,
+    order: Option<(u64, Vec<MixedGroup>)>,
+    steps_per_epoch: u64,
 }
 
 impl<'a> Batches<'a> {
-    /// Looks through the groups once for those that can be sampled.
+    /// Takes datasets whose groups can be sampled.
     ///
     /// # Errors
-    /// When not even one step can be filled, or teacher scores are needed and one is missing.
+    /// When not even one step can be filled.
     pub fn new(
-        dataset: &'a Dataset,
-        tokens: &'a TokenStore,
+        sources: Vec<Source<'a>>,
         encoder: &'a PairEncoder,
-        sampler: GroupSampler,
-        (groups_per_batch, accumulation): (usize, usize),
-        with_teacher: bool,
+        drawing: Drawing,
     ) -> Result<Self> {
-        if with_teacher && sampler.shortage == Shortage::Fill {
-            let problem = "the loss needs teacher scores, which documents that fill groups up lack";
-            return Err(Error::Dataset {
-                path: dataset.path().to_owned(),
-                problem: problem.to_owned(),
-            });
-        }
-        let mut usable = Vec::new();
-        for (index, group) in dataset.groups().iter().enumerate() {
-            let positives =
-                group.candidates.iter().filter(|c| c.label.is_some_and(|l| l > 0.0)).count();
-            let negatives = group.candidates.len() - positives;
-            let wanted = match sampler.shortage {
-                // Next to one positive, or of all candidates.
-                Shortage::Skip if sampler.positives == Positives::Any => sampler.group_size,
-                Shortage::Skip => sampler.group_size - 1,
-                Shortage::Keep | Shortage::Repeat => usize::from(sampler.group_size > 1),
-                Shortage::Fill => 0,
-            };
-            let is_usable = match sampler.positives {
-                Positives::Any => group.candidates.len() >= wanted.max(1),
-                Positives::One | Positives::All => positives > 0 && negatives >= wanted,
-            };
-            if is_usable {
-                usable.push(u32::try_from(index).expect("groups are counted in u32"));
-            }
-            let lacks = with_teacher && group.candidates.iter().any(|c| c.teacher_score.is_none());
-            if lacks {
-                let query = dataset.queries().id(group.query);
-                let problem = format!(
-                    "the loss needs teacher scores, but query `{query}` has candidates without"
-                );
-                return Err(Error::Dataset { path: dataset.path().to_owned(), problem });
-            }
-        }
-        let per_step = groups_per_batch * accumulation;
-        if usable.len() < per_step {
+        let mut batches =
+            Self { sources, encoder, drawing, curriculum: None, order: None, steps_per_epoch: 0 };
+        let per_step = batches.per_step();
+        let n_groups = batches.order_of(0)?.len();
+        if n_groups < per_step {
             let problem = format!(
-                "a step takes {per_step} groups with a positive and a negative, found {}",
-                usable.len()
+                "a step takes {per_step} groups with a positive and a negative, found {n_groups}"
             );
-            return Err(Error::Dataset { path: dataset.path().to_owned(), problem });
+            return Err(batches.sources[0].error(problem));
         }
-        let left_out = dataset.groups().len() - usable.len();
-        Ok(Self {
-            dataset,
-            tokens,
-            encoder,
-            sampler,
-            usable,
-            left_out,
-            groups_per_batch,
-            accumulation,
-            with_teacher,
-            in_batch_negatives: 0,
-            order: None,
-        })
+        batches.steps_per_epoch = (n_groups / per_step) as u64;
+        Ok(batches)
     }
 
-    /// The same with documents of other queries of the batch as negatives of every group.
+    /// The same with a depth of negatives that changes over so many steps, in place of the sampler's.
     #[must_use]
-    pub fn with_in_batch_negatives(mut self, n: usize) -> Self {
-        self.in_batch_negatives = n;
+    pub fn with_curriculum(mut self, curriculum: Curriculum, steps: u64) -> Self {
+        self.curriculum = Some((curriculum, steps));
         self
     }
 
     /// Groups that training draws from.
     #[must_use]
     pub fn n_groups(&self) -> usize {
-        self.usable.len()
+        self.sources.iter().map(Source::n_groups).sum()
     }
 
     /// Groups without a positive or without enough negatives.
     #[must_use]
     pub fn n_left_out(&self) -> usize {
-        self.left_out
+        self.sources.iter().map(Source::n_left_out).sum()
     }
 
     /// Whole steps in one pass; groups that do not fill a step wait for another epoch.
     #[must_use]
     pub fn steps_per_epoch(&self) -> u64 {
-        (self.usable.len() / (self.groups_per_batch * self.accumulation)) as u64
+        self.steps_per_epoch
     }
 
     /// The epoch of a step, both counted from 0.
     #[must_use]
     pub fn epoch(&self, step: u64) -> u64 {
-        step / self.steps_per_epoch()
+        step / self.steps_per_epoch
     }
 
     /// The groups of a step as they were drawn.
     ///
     /// # Errors
     /// When a group cannot be sampled.
-    pub fn groups(&mut self, step: u64) -> Result<Vec<SampledGroup>> {
+    pub fn groups(&mut self, step: u64) -> Result<Vec<Drawn>> {
         let epoch = self.epoch(step);
         if self.order.as_ref().is_none_or(|(known, _)| *known != epoch) {
-            self.order = Some((epoch, self.sampler.epoch_order(self.usable.len(), epoch)));
+            self.order = Some((epoch, self.order_of(epoch)?));
         }
         let (_, order) = self.order.as_ref().expect("the order was just drawn");
-        let per_step = (self.groups_per_batch * self.accumulation) as u64;
-        let first = (step % self.steps_per_epoch()) * per_step;
-        let mut groups = Vec::with_capacity(per_step as usize);
-        let mut positives = Vec::with_capacity(per_step as usize);
-        for position in first..first + per_step {
-            let group_idx = self.usable[order[position as usize] as usize];
-            let group = self.dataset.groups().get(group_idx as usize);
-            let n_documents = self.dataset.corpus().len() as u32;
-            let sampled = self.sampler.sample_from(&group, n_documents, epoch, position)?;
-            groups.push(sampled.expect("groups that would be skipped are not usable"));
-            let relevant = group.candidates.iter().filter(|c| c.label.is_some_and(|l| l > 0.0));
-            positives.push(relevant.map(|c| c.document).collect::<Vec<_>>());
-        }
-        if self.in_batch_negatives > 0 {
-            let size = self.groups_per_batch;
-            for (batch, positives) in groups.chunks_mut(size).zip(positives.chunks(size)) {
-                add_in_batch_negatives(batch, positives, self.in_batch_negatives);
+        let first = (step % self.steps_per_epoch) * self.per_step() as u64;
+        let sampler = self.sampler(step);
+        let mut drawn = (first..first + self.per_step() as u64)
+            .map(|position| {
+                let place = order[position as usize];
+                let source = &self.sources[place.dataset as usize];
+                let (group, positives) =
+                    source.sample(&sampler, place.group as usize, epoch, position)?;
+                Ok(Drawn { source: place.dataset as usize, group, position, positives })
+            })
+            .collect::<Result<Vec<Drawn>>>()?;
+        if self.drawing.in_batch_negatives > 0 {
+            for batch in drawn.chunks_mut(self.drawing.groups_per_batch) {
+                add_in_batch_negatives(batch, self.drawing.in_batch_negatives);
             }
         }
-        Ok(groups)
+        Ok(drawn)
     }
 
     /// The micro-batches of a step, counted from 0, and what was cut to make them.
@@ -195,25 +172,91 @@ impl<'a> Batches<'a> {
     /// # Errors
     /// When a group cannot be sampled.
     pub fn step(&mut self, step: u64) -> Result<(Vec<MicroBatch>, TruncationReport)> {
-        let groups = self.groups(step)?;
+        let (groups, epoch) = (self.groups(step)?, self.epoch(step));
         let mut report = TruncationReport::default();
         let micro_batches = groups
-            .chunks(self.groups_per_batch)
-            .map(|groups| self.encode(groups, &mut report))
-            .collect();
+            .chunks(self.drawing.groups_per_batch)
+            .map(|groups| self.encode(groups, epoch, &mut report))
+            .collect::<Result<_>>()?;
         Ok((micro_batches, report))
     }
 
-    fn encode(&self, groups: &[SampledGroup], report: &mut TruncationReport) -> MicroBatch {
-        let width = groups.iter().map(|group| group.documents.len()).max().unwrap_or(0);
+    /// Every group once, in the order of the datasets, for a loss that is only measured: the same
+    /// micro-batches whenever they are asked for.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = Result<MicroBatch>> {
+        let places: Vec<(usize, usize)> = (0..)
+            .zip(&self.sources)
+            .flat_map(|(source, of)| (0..of.n_groups()).map(move |group| (source, group)))
+            .collect();
+        let size = self.drawing.groups_per_batch;
+        (0..places.len()).step_by(size).map(move |start| {
+            let end = (start + size).min(places.len());
+            let drawn = (start..end)
+                .map(|place| {
+                    let (source, group) = places[place];
+                    let (group, positives) = self.sources[source].sample(
+                        &self.drawing.sampler,
+                        group,
+                        0,
+                        place as u64,
+                    )?;
+                    Ok(Drawn { source, group, position: place as u64, positives })
+                })
+                .collect::<Result<Vec<Drawn>>>()?;
+            self.encode(&drawn, 0, &mut TruncationReport::default())
+        })
+    }
+
+    fn per_step(&self) -> usize {
+        self.drawing.groups_per_batch * self.drawing.accumulation
+    }
+
+    /// The sampler as it is at a step.
+    fn sampler(&self, step: u64) -> GroupSampler {
+        let mut sampler = self.drawing.sampler;
+        if let Some((curriculum, steps)) = self.curriculum {
+            let part = step as f64 / steps.saturating_sub(1).max(1) as f64;
+            sampler.negatives_depth = Some(curriculum.depth(part));
+        }
+        sampler
+    }
+
+    fn order_of(&self, epoch: u64) -> Result<Vec<MixedGroup>> {
+        let sampler = &self.drawing.sampler;
+        if let [source] = self.sources.as_slice() {
+            let order = sampler.epoch_order(source.n_groups(), epoch);
+            return Ok(order.into_iter().map(|group| MixedGroup { dataset: 0, group }).collect());
+        }
+        let sizes: Vec<usize> = self.sources.iter().map(Source::n_groups).collect();
+        Ok(mix(&sizes, self.drawing.mixing, sampler.seed, epoch)?)
+    }
+
+    fn encode(
+        &self,
+        groups: &[Drawn],
+        epoch: u64,
+        report: &mut TruncationReport,
+    ) -> Result<MicroBatch> {
+        let width = groups.iter().map(|drawn| drawn.group.documents.len()).max().unwrap_or(0);
         let mut batch = Batch::new();
         let mut labels = Vec::with_capacity(groups.len() * width);
         let mut teacher_scores = Vec::with_capacity(groups.len() * width);
-        for group in groups {
-            let query = self.tokens.query(group.query);
-            for &document in &group.documents {
-                let document = self.tokens.document(document);
-                self.encoder.encode_ids(query, document, &mut batch, report);
+        for Drawn { source, group, position, .. } in groups {
+            let source = &self.sources[*source];
+            let query = source.tokens().query(group.query);
+            for (place, &document) in group.documents.iter().enumerate() {
+                let shuffled =
+                    self.shuffled(source, document, epoch, position * width as u64 + place as u64);
+                match shuffled {
+                    Some(text) => {
+                        let tokens = self.encoder.tokenize(&text)?;
+                        self.encoder.encode_ids(query, &tokens, &mut batch, report);
+                    }
+                    None => {
+                        let tokens = source.tokens().document(document);
+                        self.encoder.encode_ids(query, tokens, &mut batch, report);
+                    }
+                }
             }
             batch.end_group();
             labels.extend_from_slice(&group.labels);
@@ -221,29 +264,42 @@ impl<'a> Batches<'a> {
             teacher_scores.extend(group.teacher_scores.iter().map(|s| s.unwrap_or(0.0)));
             teacher_scores.resize(labels.len(), 0.0);
         }
-        let teacher_scores = self.with_teacher.then_some(teacher_scores);
-        MicroBatch { batch, labels, teacher_scores }
+        let teacher_scores = self.drawing.with_teacher.then_some(teacher_scores);
+        Ok(MicroBatch { batch, labels, teacher_scores })
+    }
+
+    /// The text of a document with its parts in another order, where the draw says so.
+    fn shuffled(&self, source: &Source<'_>, document: u32, epoch: u64, at: u64) -> Option<String> {
+        let (rate, seed) = (self.drawing.shuffle, self.drawing.sampler.seed);
+        if rate == 0.0 {
+            return None;
+        }
+        TextShuffle { rate, seed }.apply(source.dataset().corpus().text(document), epoch, at)
     }
 }
 
 /// Adds up to `n` documents of the other groups of a batch to each group, with label 0: first those
 /// that the next groups have in their first place, then those in their second, and so on. A document
-/// that is in the group already, or a positive of its query, is passed over.
-fn add_in_batch_negatives(groups: &mut [SampledGroup], positives: &[Vec<u32>], n: usize) {
-    let own: Vec<Vec<u32>> = groups.iter().map(|group| group.documents.clone()).collect();
-    let widest = own.iter().map(Vec::len).max().unwrap_or(0);
-    for (index, group) in groups.iter_mut().enumerate() {
+/// that is in the group already, or a positive of its query, is passed over, and so are groups of
+/// another dataset.
+fn add_in_batch_negatives(groups: &mut [Drawn], n: usize) {
+    let own: Vec<(usize, Vec<u32>)> =
+        groups.iter().map(|drawn| (drawn.source, drawn.group.documents.clone())).collect();
+    let widest = own.iter().map(|(_, documents)| documents.len()).max().unwrap_or(0);
+    for (index, Drawn { source, group, positives, .. }) in groups.iter_mut().enumerate() {
         let others = |place: usize| {
             let n_groups = own.len();
             (1..n_groups).map(move |distance| ((index + distance) % n_groups, place))
         };
         let mut n_left = n;
         for (other, place) in (0..widest).flat_map(others) {
-            let Some(&document) = own[other].get(place) else { continue };
+            let (of, documents) = &own[other];
+            let Some(&document) = documents.get(place) else { continue };
             if n_left == 0 {
                 break;
             }
-            if group.documents.contains(&document) || positives[index].contains(&document) {
+            let is_known = group.documents.contains(&document) || positives.contains(&document);
+            if of != source || is_known {
                 continue;
             }
             group.documents.push(document);
@@ -260,19 +316,32 @@ mod tests {
 
     #[test]
     fn negatives_in_the_batch_are_never_positives_of_the_query() {
-        let group = |query: u32, documents: &[u32]| SampledGroup {
-            query,
-            documents: documents.to_vec(),
-            labels: (0..documents.len()).map(|i| if i == 0 { 1.0 } else { 0.0 }).collect(),
-            teacher_scores: vec![None; documents.len()],
+        let drawn = |source: usize, query: u32, documents: &[u32], positives: &[u32]| Drawn {
+            source,
+            group: SampledGroup {
+                query,
+                documents: documents.to_vec(),
+                labels: (0..documents.len()).map(|i| if i == 0 { 1.0 } else { 0.0 }).collect(),
+                teacher_scores: vec![None; documents.len()],
+            },
+            position: 0,
+            positives: positives.to_vec(),
         };
-        let mut groups = vec![group(0, &[1, 2]), group(1, &[3, 4]), group(2, &[5, 2])];
         // Query 0 has 3 for a positive too, query 1 has 5.
-        add_in_batch_negatives(&mut groups, &[vec![1, 3], vec![3, 5], vec![5]], 3);
-        assert_eq!(groups[0].documents, [1, 2, 5, 4]);
-        assert_eq!(groups[1].documents, [3, 4, 1, 2]);
-        assert_eq!(groups[2].documents, [5, 2, 1, 3, 4]);
-        assert_eq!(groups[2].labels, [1.0, 0.0, 0.0, 0.0, 0.0]);
-        assert_eq!(groups[2].teacher_scores.len(), 5);
+        let mut groups = vec![
+            drawn(0, 0, &[1, 2], &[1, 3]),
+            drawn(0, 1, &[3, 4], &[3, 5]),
+            drawn(0, 2, &[5, 2], &[5]),
+            // The rows of another dataset are other documents.
+            drawn(1, 0, &[8, 9], &[8]),
+        ];
+        add_in_batch_negatives(&mut groups, 3);
+        let documents = |index: usize| groups[index].group.documents.clone();
+        assert_eq!(documents(0), [1, 2, 5, 4]);
+        assert_eq!(documents(1), [3, 4, 1, 2]);
+        assert_eq!(documents(2), [5, 2, 1, 3, 4]);
+        assert_eq!(documents(3), [8, 9]);
+        assert_eq!(groups[2].group.labels, [1.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(groups[2].group.teacher_scores.len(), 5);
     }
 }

@@ -14,7 +14,7 @@ const BURN: &str = "0.22.1";
 /// What a card tells.
 pub(crate) struct Card<'a> {
     pub(crate) recipe: &'a Recipe,
-    pub(crate) dataset: &'a Dataset,
+    pub(crate) datasets: &'a [Dataset],
     pub(crate) groups: usize,
     pub(crate) parameters: usize,
     pub(crate) step: u64,
@@ -32,7 +32,7 @@ impl Card<'_> {
     }
 
     fn text(&self) -> String {
-        let Self { recipe, dataset, groups, parameters, step, steps, dev } = self;
+        let Self { recipe, datasets, groups, parameters, step, steps, dev } = self;
         let losses: Vec<String> = recipe
             .train
             .loss
@@ -59,17 +59,17 @@ impl Card<'_> {
             losses.join("` + `"),
         );
         if let Some(dev) = dev {
-            text += "\n## Measures\n\nOn the dev set, the first stage's candidates reranked:\n\n";
+            text += "\n## Measures\n\nOn the dev set; measures are those of the first stage's candidates, reranked:\n\n";
             text += "| measure | first stage | reranked |\n|---|---|---|\n";
             for (name, value) in &dev.dev {
-                let first = dev.first_stage.get(name).copied().unwrap_or(f64::NAN);
-                text += &format!("| {name} | {first:.4} | {value:.4} |\n");
+                let first = dev.first_stage.get(name);
+                let first = first.map_or_else(String::new, |value| format!("{value:.4}"));
+                text += &format!("| {name} | {first} | {value:.4} |\n");
             }
         }
-        let manifest = dataset.manifest();
         text += &format!("\n## Data\n\n{groups} groups were trained on, made from:\n\n");
         text += "| role | file | sha256 |\n|---|---|---|\n";
-        for source in &manifest.sources {
+        for source in datasets.iter().flat_map(|dataset| &dataset.manifest().sources) {
             text += &format!("| {} | `{}` | `{}` |\n", source.role, source.path, source.sha256);
         }
         text += "\n## Recipe\n\n```toml\n";

@@ -1,180 +1,75 @@
-//! The dev set: candidates of a first stage reranked and measured beside it.
+//! The dev set into a record: measures beside the first stage's, and the loss.
+
+mod reranking;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use tamis_data::{
-    Dataset, DocId, Group, PairEncoder, Qrels, QueryId, Run, ScoredDocument, TokenStore,
-};
-use tamis_eval::{Evaluation, Measure, MissingQueries, evaluate};
-use tamis_model::{Config, CrossEncoder, IdGroup, Reranker, Settings};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::event::Event;
+use crate::learner::Learner;
+use crate::state::Progress;
+use crate::validation::Validation;
+pub use reranking::Reranking;
 
-/// Groups that are scored in one call, between two signs of life.
-const GROUPS_PER_CALL: usize = 16;
+/// The name of the loss among the values of a [`DevRecord`].
+pub const LOSS: &str = "loss";
 
 /// The measures of one evaluation: a line of `train.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DevRecord {
     /// The step it follows, from 1; 0 before training.
     pub step: u64,
-    /// Mean of each measure after reranking.
+    /// Mean of each measure after reranking, and the `loss` where the recipe asks for it.
     pub dev: BTreeMap<String, f64>,
     /// Mean of each measure as the first stage ranked.
     pub first_stage: BTreeMap<String, f64>,
-    /// Whether the measure that selects is the best so far.
+    /// Whether the value that selects is the best so far.
     pub best: bool,
     /// How long it took.
     pub seconds: f64,
 }
 
-/// A dev set, ready to be reranked again and again.
-pub struct Dev<'a> {
-    dataset: &'a Dataset,
-    tokens: &'a TokenStore,
-    encoder: PairEncoder,
-    config: Config,
-    settings: Settings,
-    device: Device,
-    measures: Vec<Measure>,
-    /// Groups with the candidates that the first stage proposed, the best first.
-    groups: Vec<Group>,
-    qrels: Qrels,
-    first_stage: Evaluation,
+/// What is measured of a dev set: at least one of the two.
+pub(crate) struct Dev<'a> {
+    pub(crate) reranking: Option<Reranking<'a>>,
+    pub(crate) validation: Option<Validation<'a>>,
 }
 
-impl<'a> Dev<'a> {
-    /// Takes the groups of a prepared dataset: candidates with a first-stage score are reranked, the
-    /// labels are the judgements.
-    ///
-    /// # Errors
-    /// When no candidate has a first-stage score or no group has a label.
-    pub fn new(
-        dataset: &'a Dataset,
-        tokens: &'a TokenStore,
-        encoder: PairEncoder,
-        (config, settings): (Config, Settings),
-        device: Device,
-        measures: Vec<Measure>,
-        (depth, max_queries): (usize, Option<usize>),
-    ) -> Result<Self> {
-        let mut groups = Vec::new();
-        let mut qrels = Qrels::new();
-        let mut first = Run::new("first stage");
-        let n_groups = max_queries.unwrap_or(usize::MAX).min(dataset.groups().len());
-        for mut group in dataset.groups().iter().take(n_groups) {
-            let query = QueryId::new(dataset.queries().id(group.query))
-                .map_err(|error| dataset_error(dataset, error.to_string()))?;
-            for candidate in &group.candidates {
-                if let Some(label) = candidate.label {
-                    let document = document_id(dataset, candidate.document)?;
-                    qrels.insert(query.clone(), document, label as i32)?;
-                }
-            }
-            group.candidates.retain(|candidate| candidate.first_stage.is_some());
-            let score = |c: &tamis_data::Candidate| c.first_stage.unwrap_or(f32::NEG_INFINITY);
-            group.candidates.sort_by(|a, b| score(b).total_cmp(&score(a)));
-            group.candidates.truncate(depth);
-            let scored = group
-                .candidates
-                .iter()
-                .map(|c| {
-                    Ok(ScoredDocument {
-                        document: document_id(dataset, c.document)?,
-                        score: f64::from(score(c)),
-                    })
-                })
-                .collect::<Result<_>>()?;
-            first.insert(query, scored)?;
-            groups.push(group);
-        }
-        if first.n_candidates() == 0 {
-            let problem = "no candidate has a first-stage score; prepare it with --run";
-            return Err(dataset_error(dataset, problem.to_owned()));
-        }
-        let first_stage = evaluate(&qrels, &first, &measures, MissingQueries::Zero)?;
-        Ok(Self {
-            dataset,
-            tokens,
-            encoder,
-            config,
-            settings,
-            device,
-            measures,
-            groups,
-            qrels,
-            first_stage,
-        })
-    }
-
-    /// Reranks every group; `progress` is told groups done, of how many.
-    ///
-    /// # Errors
-    /// When a score is not a number.
-    pub fn rerank(
+impl Dev<'_> {
+    /// Measures the model as it is, and notes in `progress` whether it is the best so far: by the
+    /// first measure, or without one by the loss.
+    pub(crate) fn evaluate(
         &self,
-        model: CrossEncoder,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation> {
-        let reranker = Reranker::new(
-            model,
-            &self.config,
-            self.encoder.clone(),
-            self.settings.clone(),
-            &self.device,
-        )?;
-        let mut run = Run::new("reranked");
-        for (call, groups) in self.groups.chunks(GROUPS_PER_CALL).enumerate() {
-            progress(call * GROUPS_PER_CALL, self.groups.len());
-            let ids: Vec<IdGroup<'_>> = groups
-                .iter()
-                .map(|group| IdGroup {
-                    query: self.tokens.query(group.query),
-                    documents: group
-                        .candidates
-                        .iter()
-                        .map(|c| self.tokens.document(c.document))
-                        .collect(),
-                })
-                .collect();
-            let (scores, _) = reranker.score_ids(&ids)?;
-            for (group, scores) in groups.iter().zip(scores) {
-                let query = QueryId::new(self.dataset.queries().id(group.query))
-                    .expect("ids were checked when the dev set was made");
-                let scored = group
-                    .candidates
-                    .iter()
-                    .zip(scores)
-                    .map(|(candidate, score)| {
-                        let document = document_id(self.dataset, candidate.document)?;
-                        Ok(ScoredDocument { document, score: f64::from(score) })
-                    })
-                    .collect::<Result<_>>()?;
-                run.insert(query, scored)?;
-            }
+        learner: &Learner,
+        progress: &mut Progress,
+        observe: &mut dyn FnMut(Event),
+    ) -> Result<DevRecord> {
+        let start = Instant::now();
+        let mut tell = |done, total| observe(Event::Reranking { done, total });
+        let (mut dev, mut first_stage, mut value) = (BTreeMap::new(), BTreeMap::new(), None);
+        if let Some(reranking) = &self.reranking {
+            let evaluation = reranking.rerank(learner.model(), &mut tell)?;
+            value = Some(evaluation.summary(0));
+            dev = reranking::means(&evaluation);
+            first_stage = reranking::means(reranking.first_stage());
         }
-        Ok(evaluate(&self.qrels, &run, &self.measures, MissingQueries::Zero)?)
+        if let Some(validation) = &self.validation {
+            let loss = validation.loss(learner.model(), &mut tell)?;
+            dev.insert(LOSS.to_owned(), loss);
+            value = value.or(Some(-loss));
+        }
+        let value = value.expect("a recipe asks for a measure or the loss");
+        let best = progress.best.is_none_or(|(best, _)| value > best);
+        if best {
+            progress.best = Some((value, progress.step));
+            progress.stale = 0;
+        } else {
+            progress.stale += 1;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(DevRecord { step: progress.step, dev, first_stage, best, seconds })
     }
-
-    /// How the first stage ranked.
-    #[must_use]
-    pub fn first_stage(&self) -> &Evaluation {
-        &self.first_stage
-    }
-}
-
-/// The mean of every measure by its name.
-pub(crate) fn means(evaluation: &Evaluation) -> BTreeMap<String, f64> {
-    let measures = evaluation.measures().iter().enumerate();
-    measures.map(|(index, measure)| (measure.to_string(), evaluation.summary(index))).collect()
-}
-
-fn document_id(dataset: &Dataset, row: u32) -> Result<DocId> {
-    DocId::new(dataset.corpus().id(row)).map_err(|error| dataset_error(dataset, error.to_string()))
-}
-
-fn dataset_error(dataset: &Dataset, problem: String) -> Error {
-    Error::Dataset { path: dataset.path().to_owned(), problem }
 }

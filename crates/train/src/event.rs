@@ -26,14 +26,14 @@ pub enum Event {
         /// What, and what to look at.
         text: String,
     },
-    /// Groups of the dev set that are reranked, of how many.
+    /// Groups of the dev set that are scored, of how many.
     Reranking {
         /// Groups done.
         done: usize,
         /// Groups in all.
         total: usize,
     },
-    /// The dev set was reranked and measured.
+    /// The dev set was measured.
     Dev(DevRecord),
     /// The dev measure has not improved for as long as the recipe waits: training ends.
     StoppedEarly {
@@ -93,6 +93,9 @@ pub struct StepRecord {
     pub truncated_rows: u64,
     /// Queries that were longer than `query_max_length` and were cut.
     pub truncated_queries: u64,
-    /// How long the step took.
+    /// How long it waited for its batches.
+    #[serde(default)]
+    pub data_seconds: f64,
+    /// How long the step took, with its batches.
     pub seconds: f64,
 }

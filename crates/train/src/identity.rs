@@ -1,6 +1,6 @@
 //! The model and the data of a run into hashes, so that it only goes on with the same.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ use crate::run_directory::RunDirectory;
 pub(crate) struct Identity {
     /// The configuration, the tokenizer and, unless they are drawn, the weights.
     model: String,
-    /// The manifest of the training data, which has the hashes of its files.
+    /// The manifests of the training data, which have the hashes of its files.
     data: String,
     /// The manifest of the dev set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,11 +37,17 @@ impl Identity {
             }
             names[2..].sort();
         }
-        let manifest = |folder: &Path| hash(&[folder.join("manifest.json")]);
+        let manifests = |folders: &[PathBuf]| {
+            hash(&folders.iter().map(|folder| folder.join("manifest.json")).collect::<Vec<_>>())
+        };
         Ok(Self {
             model: hash(&names.iter().map(|name| model.join(name)).collect::<Vec<_>>())?,
-            data: manifest(&recipe.data.train)?,
-            dev: recipe.dev.as_ref().map(|dev| manifest(&dev.dataset)).transpose()?,
+            data: manifests(recipe.data.train.as_slice())?,
+            dev: recipe
+                .dev
+                .as_ref()
+                .map(|dev| manifests(std::slice::from_ref(&dev.dataset)))
+                .transpose()?,
         })
     }
 
@@ -81,7 +87,7 @@ impl Identity {
 }
 
 /// The hash of several files, one after the other, with their lengths.
-fn hash(paths: &[std::path::PathBuf]) -> Result<String> {
+fn hash(paths: &[PathBuf]) -> Result<String> {
     let mut hasher = Sha256::new();
     for path in paths {
         let mut file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;

@@ -228,8 +228,8 @@ impl Learner {
     }
 }
 
-/// How much of each term of the step's loss is in one micro-batch.
-fn shares(counts: &[Vec<f64>], index: usize) -> Vec<f64> {
+/// How much of each term of the loss of several micro-batches is in one of them.
+pub(crate) fn shares(counts: &[Vec<f64>], index: usize) -> Vec<f64> {
     let total = |term: usize| counts.iter().map(|counts| counts[term]).sum::<f64>();
     let share = |(term, &count): (usize, &f64)| if count > 0.0 { count / total(term) } else { 0.0 };
     counts[index].iter().enumerate().map(share).collect()

@@ -17,24 +17,27 @@ mod plateau;
 mod recipe;
 mod run_directory;
 mod schedule;
+mod source;
 mod state;
 mod team;
 mod tensorboard;
 mod training;
+mod validation;
 mod workers;
 
-pub use batches::{Batches, MicroBatch};
+pub use batches::{Batches, Drawing, Drawn, MicroBatch};
 pub use collective::{Collective, Threads, WorkerLost};
-pub use dev::{Dev, DevRecord};
+pub use dev::{DevRecord, LOSS, Reranking};
 pub use error::{Error, Result};
 pub use event::{Event, Plan, StepRecord};
 pub use learner::{Learner, StepError, Taken};
 pub use optimizer::{
     AdafactorRecipe, AdamWRecipe, LayerRates, LionRecipe, MuonRecipe, OptimizerRecipe,
 };
-pub use recipe::{DataRecipe, DevRecipe, Init, ModelRecipe, Recipe, TrainRecipe};
+pub use recipe::{DataRecipe, DevRecipe, Folders, Init, ModelRecipe, Recipe, TrainRecipe};
 pub use run_directory::RunDirectory;
 pub use schedule::{Schedule, ScheduleKind};
+pub use source::Source;
 pub use tensorboard::EventFile;
 pub use training::{Outcome, train};
 pub use workers::{Split, Worker};

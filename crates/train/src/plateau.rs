@@ -93,6 +93,7 @@ mod tests {
             tokens: 12,
             truncated_rows: 0,
             truncated_queries: 0,
+            data_seconds: 0.0,
             seconds: 0.1,
         };
         let mut steps = (1..=200).filter(|&step| plateau.look(&record(step), &batches()).is_some());

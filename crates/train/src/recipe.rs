@@ -1,10 +1,12 @@
 //! A recipe: everything that decides what a training does, as TOML.
 
+mod data;
+mod dev;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tamis_data::{GroupSampler, Positives, Shortage, Truncation};
-use tamis_eval::Measure;
+use tamis_data::{Curriculum, GroupSampler};
 use tamis_loss::{Lce, Loss, Objective};
 use tamis_model::adapter::LoraConfig;
 
@@ -12,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::optimizer::OptimizerRecipe;
 use crate::schedule::ScheduleKind;
 use crate::workers::Split;
+pub use data::{DataRecipe, Folders};
+pub use dev::DevRecipe;
 
 /// One training, whole. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,39 +58,6 @@ pub enum Init {
     NewHead,
     /// All drawn from the seed; the directory has `config.json` and the tokenizer.
     Scratch,
-}
-
-/// `[data]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataRecipe {
-    /// A prepared dataset.
-    pub train: PathBuf,
-    /// The longest row in tokens, special tokens included.
-    #[serde(default = "max_length")]
-    pub max_length: usize,
-    /// The longest query in tokens.
-    #[serde(default = "query_max_length")]
-    pub query_max_length: usize,
-    /// Which side loses tokens when a pair is too long: `second-only` or `longest-first`.
-    #[serde(default = "truncation")]
-    pub truncation: Truncation,
-    /// Candidates of a training group.
-    #[serde(default = "group_size")]
-    pub group_size: usize,
-    /// Negatives are drawn from this many of the first stage's best; all when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub negatives_depth: Option<usize>,
-    /// Documents of other queries of the batch that are added to every group as negatives.
-    #[serde(default)]
-    pub in_batch_negatives: usize,
-    /// Which positives a group takes: `one`, `all`, or `any`, where candidates are drawn whatever
-    /// their labels.
-    #[serde(default)]
-    pub positives: Positives,
-    /// What happens where negatives are too few: `repeat`, `keep` or `skip`.
-    #[serde(default)]
-    pub shortage: Shortage,
 }
 
 /// `[train]`
@@ -180,49 +151,8 @@ impl Default for TrainRecipe {
     }
 }
 
-/// `[dev]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DevRecipe {
-    /// A prepared dataset whose candidates have first-stage scores.
-    pub dataset: PathBuf,
-    /// Steps between two evaluations; 0 evaluates only at the end.
-    #[serde(default)]
-    pub every: u64,
-    /// Training ends after this many evaluations without a new best; never when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patience: Option<u64>,
-    /// Candidates of each query that are reranked.
-    #[serde(default = "depth")]
-    pub depth: usize,
-    /// The first queries only; all when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_queries: Option<usize>,
-    /// What is measured; the first one tells the best checkpoint.
-    #[serde(default = "measures")]
-    pub measures: Vec<String>,
-}
-
 fn seed() -> u64 {
     42
-}
-fn max_length() -> usize {
-    128
-}
-fn query_max_length() -> usize {
-    64
-}
-fn truncation() -> Truncation {
-    Truncation::SecondOnly
-}
-fn group_size() -> usize {
-    8
-}
-fn depth() -> usize {
-    100
-}
-fn measures() -> Vec<String> {
-    vec!["nDCG@10".to_owned(), "RR@10".to_owned()]
 }
 
 impl Recipe {
@@ -263,22 +193,14 @@ impl Recipe {
         toml::to_string(self).expect("a recipe is a TOML table")
     }
 
-    /// The measures of the dev set, parsed.
-    ///
-    /// # Errors
-    /// When a name is not a measure.
-    pub fn dev_measures(&self) -> std::result::Result<Vec<Measure>, String> {
-        let names = self.dev.iter().flat_map(|dev| &dev.measures);
-        names.map(|name| name.parse().map_err(|error| format!("dev.measures: {error}"))).collect()
-    }
-
-    /// How training groups are drawn.
+    /// How training groups are drawn; with a curriculum, at its shallowest depth.
     #[must_use]
     pub fn sampler(&self) -> GroupSampler {
+        let shallowest = self.data.curriculum.map(|Curriculum { from, to }| from.min(to));
         GroupSampler {
             seed: self.seed,
             group_size: self.data.group_size,
-            negatives_depth: self.data.negatives_depth,
+            negatives_depth: self.data.negatives_depth.or(shallowest),
             positives: self.data.positives,
             shortage: self.data.shortage,
         }
@@ -327,16 +249,7 @@ impl Recipe {
                 "data.in_batch_negatives: documents of other queries have no teacher scores".into(),
             ),
             (self.train.steps != Some(0), "train.steps: expected above 0".into()),
-            (
-                self.dev.as_ref().is_none_or(|dev| dev.patience != Some(0)),
-                "dev.patience: expected above 0".into(),
-            ),
-            (self.data.group_size > 0, "data.group_size: expected above 0".into()),
             (!self.train.loss.terms.is_empty(), "train.loss: expected at least one term".into()),
-            (
-                self.dev.as_ref().is_none_or(|dev| !dev.measures.is_empty() && dev.depth > 0),
-                "dev: expected a depth above 0 and at least one measure".into(),
-            ),
         ];
         if let Some((_, problem)) = conditions.into_iter().find(|(holds, _)| !holds) {
             return Err(problem);
@@ -346,7 +259,8 @@ impl Recipe {
                 return Err(format!("train.loss: {problem}"));
             }
         }
-        self.dev_measures().map(|_| ())
+        self.data.check()?;
+        self.dev.as_ref().map_or(Ok(()), DevRecipe::check)
     }
 }
 

@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use tamis_data::{Dataset, PairEncoder, SampledGroup, TokenStore, output};
+use tamis_data::{Dataset, PairEncoder, TokenStore, output};
 use tamis_loss::Objective;
 use tamis_model::{Activation, Config, CrossEncoder, Settings, adapter, checkpoint};
 
-use crate::batches::Batches;
+use crate::batches::{Batches, Drawing, Drawn};
 use crate::card::Card;
-use crate::dev::{Dev, DevRecord, means};
+use crate::dev::{Dev, Reranking};
 use crate::error::{Error, Result};
 use crate::event::{Event, Plan, StepRecord};
 use crate::identity::Identity;
@@ -23,8 +23,10 @@ use crate::plateau::Plateau;
 use crate::recipe::{Init, Recipe, TrainRecipe};
 use crate::run_directory::RunDirectory;
 use crate::schedule::Schedule;
+use crate::source::Source;
 use crate::state::{self, Progress};
 use crate::team::{Team, replica};
+use crate::validation::Validation;
 
 /// How a training ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,36 +79,59 @@ pub fn train(
         return Err(tamis_model::Error::TooLong { found, limit }.into());
     }
 
-    let dataset = Dataset::open(&recipe.data.train)?;
-    let tokens = tokenise(&dataset, &encoder, source, observe)?;
-    let shape = (recipe.train.groups_per_batch, recipe.train.accumulation);
-    let with_teacher = recipe.train.loss.needs_teacher();
-    let mut batches =
-        Batches::new(&dataset, &tokens, &encoder, recipe.sampler(), shape, with_teacher)?
-            .with_in_batch_negatives(recipe.data.in_batch_negatives);
+    let folders = recipe.data.train.as_slice();
+    let datasets =
+        folders.iter().map(|folder| Ok(Dataset::open(folder)?)).collect::<Result<Vec<_>>>()?;
+    let tokens = datasets
+        .iter()
+        .map(|dataset| tokenise(dataset, &encoder, source, observe))
+        .collect::<Result<Vec<_>>>()?;
+    let drawing = drawing(recipe);
+    let (sampler, with_teacher) = (&drawing.sampler, drawing.with_teacher);
+    let sources = datasets
+        .iter()
+        .zip(&tokens)
+        .map(|(dataset, tokens)| Source::new(dataset, tokens, sampler, with_teacher))
+        .collect::<Result<Vec<_>>>()?;
+    let mut batches = Batches::new(sources, &encoder, drawing.clone())?;
     let total_steps = total_steps(&recipe.train, batches.steps_per_epoch());
+    if let Some(curriculum) = recipe.data.curriculum {
+        batches = batches.with_curriculum(curriculum, total_steps);
+    }
 
     let dev_dataset = recipe.dev.as_ref().map(|dev| Dataset::open(&dev.dataset)).transpose()?;
     let dev_tokens = dev_dataset
         .as_ref()
         .map(|dataset| tokenise(dataset, &encoder, source, observe))
         .transpose()?;
-    let dev = match (&recipe.dev, &dev_dataset, &dev_tokens) {
-        (Some(dev), Some(dataset), Some(tokens)) => {
-            let measures =
-                recipe.dev_measures().map_err(|p| Error::recipe(&run.recipe_path(), p))?;
-            Some(Dev::new(
-                dataset,
-                tokens,
-                encoder.clone(),
-                (config.clone(), settings.clone()),
-                device.clone(),
-                measures,
-                (dev.depth, dev.max_queries),
-            )?)
-        }
-        _ => None,
-    };
+    let mut dev = None;
+    if let (Some(asked), Some(dataset), Some(tokens)) = (&recipe.dev, &dev_dataset, &dev_tokens) {
+        let measures = asked
+            .parsed_measures()
+            .map_err(|problem| Error::recipe(&run.recipe_path(), problem))?;
+        let reranking = (!measures.is_empty())
+            .then(|| {
+                Reranking::new(
+                    dataset,
+                    tokens,
+                    encoder.clone(),
+                    (config.clone(), settings.clone()),
+                    device.clone(),
+                    measures,
+                    (asked.depth, asked.max_queries),
+                )
+            })
+            .transpose()?;
+        let validation = asked
+            .loss
+            .then(|| {
+                let source = Source::new(dataset, tokens, sampler, with_teacher)?;
+                let objective = recipe.train.loss.clone();
+                Validation::new(source, &encoder, &drawing, objective, device.clone())
+            })
+            .transpose()?;
+        dev = Some(Dev { reranking, validation });
+    }
 
     let (n_parameters, n_groups) = (model.num_params(), batches.n_groups());
     let (mut team, resumed) = team(recipe, run, &model, total_steps, device)?;
@@ -122,7 +147,7 @@ pub fn train(
         parameters: n_parameters,
         drawn,
         left_out_tensors,
-        cut_documents: tokens.cut_documents(),
+        cut_documents: tokens.iter().map(TokenStore::cut_documents).sum(),
     }));
 
     let mut plateau = Plateau::new(&recipe.train.loss, schedule(&recipe.train, total_steps));
@@ -130,11 +155,12 @@ pub fn train(
         let start = Instant::now();
         let index = progress.step;
         let (micro_batches, truncated) = batches.step(index)?;
+        let data_seconds = start.elapsed().as_secs_f64();
         let taken = match team.step(index, &micro_batches) {
             Ok(taken) => taken,
             Err(StepError::NotFinite { what, value }) => {
                 let bad = (what, value);
-                return Err(report_bad_batch(run, &dataset, &mut batches, index, bad)?);
+                return Err(report_bad_batch(run, &datasets, &mut batches, index, bad)?);
             }
             Err(StepError::WorkerLost(lost)) => return Err(lost.into()),
         };
@@ -149,6 +175,7 @@ pub fn train(
             tokens: micro_batches.iter().map(|m| m.batch.n_tokens()).sum(),
             truncated_rows: truncated.truncated_rows,
             truncated_queries: truncated.truncated_queries,
+            data_seconds,
             seconds: start.elapsed().as_secs_f64(),
         };
         log.write(&record)?;
@@ -163,7 +190,7 @@ pub fn train(
         let is_due = |every: u64| last || (every > 0 && taken_steps.is_multiple_of(every));
         let card = Card {
             recipe,
-            dataset: &dataset,
+            datasets: &datasets,
             groups: n_groups,
             parameters: n_parameters,
             step: taken_steps,
@@ -174,7 +201,7 @@ pub fn train(
         if let (Some(dev), Some(asked)) = (&dev, &recipe.dev)
             && is_due(asked.every)
         {
-            let record = evaluate_dev(dev, team.lead(), &mut progress, observe)?;
+            let record = dev.evaluate(team.lead(), &mut progress, observe)?;
             if record.best {
                 contents.save(
                     team.lead(),
@@ -211,6 +238,18 @@ pub fn train(
         }
     }
     Ok(Outcome::Finished { steps: progress.step, best: progress.best })
+}
+
+fn drawing(recipe: &Recipe) -> Drawing {
+    Drawing {
+        sampler: recipe.sampler(),
+        mixing: recipe.data.mixing,
+        groups_per_batch: recipe.train.groups_per_batch,
+        accumulation: recipe.train.accumulation,
+        with_teacher: recipe.train.loss.needs_teacher(),
+        in_batch_negatives: recipe.data.in_batch_negatives,
+        shuffle: recipe.data.shuffle_documents,
+    }
 }
 
 /// The learners of the recipe, as the run's latest state left them where there is one.
@@ -320,32 +359,6 @@ fn schedule(recipe: &TrainRecipe, total_steps: u64) -> Schedule {
     }
 }
 
-fn evaluate_dev(
-    dev: &Dev<'_>,
-    learner: &Learner,
-    progress: &mut Progress,
-    observe: &mut dyn FnMut(Event),
-) -> Result<DevRecord> {
-    let start = Instant::now();
-    let mut tell = |done, total| observe(Event::Reranking { done, total });
-    let evaluation = dev.rerank(learner.model(), &mut tell)?;
-    let value = evaluation.summary(0);
-    let best = progress.best.is_none_or(|(best, _)| value > best);
-    if best {
-        progress.best = Some((value, progress.step));
-        progress.stale = 0;
-    } else {
-        progress.stale += 1;
-    }
-    Ok(DevRecord {
-        step: progress.step,
-        dev: means(&evaluation),
-        first_stage: means(dev.first_stage()),
-        best,
-        seconds: start.elapsed().as_secs_f64(),
-    })
-}
-
 /// What every checkpoint of a run has in common.
 struct SavedWith<'a> {
     config: &'a Config,
@@ -386,12 +399,13 @@ fn forget_checkpoints(run: &RunDirectory, keep: usize, step: u64) -> Result<()> 
 /// Writes the groups of a step that failed, with their texts, and makes the error.
 fn report_bad_batch(
     run: &RunDirectory,
-    dataset: &Dataset,
+    datasets: &[Dataset],
     batches: &mut Batches<'_>,
     step: u64,
     (what, value): (&'static str, f64),
 ) -> Result<Error> {
-    let describe = |group: &SampledGroup| {
+    let describe = |Drawn { source, group, .. }: &Drawn| {
+        let dataset = &datasets[*source];
         let documents: Vec<serde_json::Value> = group
             .documents
             .iter()

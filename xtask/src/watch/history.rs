@@ -149,6 +149,7 @@ pub mod tests {
             tokens: 1000,
             truncated_rows: 0,
             truncated_queries: 0,
+            data_seconds: 0.0,
             seconds: 0.5,
         };
         serde_json::to_string(&record).unwrap() + "\n"
