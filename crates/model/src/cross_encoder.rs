@@ -80,20 +80,22 @@ impl CrossEncoder {
         self
     }
 
-    /// Turns every weight of the encoder into bfloat16, for devices that compute in it; its
-    /// activations are bfloat16 too, but softmax, norms and GELU are computed in `f32`. The head
-    /// keeps `f32`.
+    /// Turns every weight of the encoder into another type of float, for devices that compute in it;
+    /// its activations are of that type too, but softmax, norms and GELU are computed in `f32`. The
+    /// head keeps `f32`.
+    ///
+    /// Under autodiff the gradients are those of the weights as they were: `f32` stays `f32`.
     #[must_use]
-    pub fn half(mut self) -> Self {
-        self.encoder = self.encoder.map(&mut Halve);
+    pub fn computing_in(mut self, dtype: DType) -> Self {
+        self.encoder = self.encoder.map(&mut Cast(dtype));
         self
     }
 }
 
-struct Halve;
+struct Cast(DType);
 
-impl ModuleMapper for Halve {
+impl ModuleMapper for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|tensor| tensor.cast(DType::BF16))
+        param.map(|tensor| tensor.cast(self.0))
     }
 }

@@ -280,7 +280,7 @@ pub(crate) fn for_inference(
     device: &Device,
 ) -> CrossEncoder {
     if precision == Precision::Bf16 && !is_cpu(device) {
-        return model.half();
+        return model.computing_in(DType::BF16);
     }
     model.packed(precision)
 }

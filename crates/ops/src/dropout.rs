@@ -40,7 +40,8 @@ pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Tensor<D> {
     device.seed(dropout.seed);
     let keep = 1.0 - f64::from(dropout.probability);
     let mask = Tensor::<D>::random(x.shape(), Distribution::Bernoulli(keep), &device);
-    x * (mask.detach() / keep)
+    let mask = (mask.detach() / keep).cast(x.dtype());
+    x * mask
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tamis_model::{CrossEncoder, DropoutSeeds, Scores};
 
 use crate::batches::MicroBatch;
 use crate::collective::WorkerLost;
+use crate::precision::Precision;
 use crate::workers::{Split, Worker};
 
 /// How the loss of a micro-batch is worked out.
@@ -22,6 +23,10 @@ pub(crate) struct Backward<'a> {
     /// Rows of a sub-batch when the gradient is cached.
     pub(crate) cache_rows: Option<usize>,
     pub(crate) worker: Option<&'a Worker>,
+    /// What the encoder computes in.
+    pub(crate) precision: Precision,
+    /// What gradients are multiplied by while they are worked out.
+    pub(crate) scale: f64,
 }
 
 /// The loss of a micro-batch times its share, and the gradient of that.
@@ -59,7 +64,7 @@ impl Backward<'_> {
         grads: &mut GradientsAccumulator<CrossEncoder>,
     ) -> f64 {
         let seeds = DropoutSeeds::training(seed);
-        let scores = self.model.scores(&micro.batch, self.device, seeds);
+        let scores = self.scores(self.model, &micro.batch, self.device, seeds);
         let loss = self.loss(micro, &scores, shares);
         let value = number(&loss);
         self.add(loss, grads);
@@ -89,14 +94,14 @@ impl Backward<'_> {
         for start in starts() {
             let batch = part(&micro.batch, sub_batch(start));
             let seeds = DropoutSeeds::training(sub_seed(seed, start));
-            scores.extend(numbers(plain.scores(&batch, &plain_device, seeds).rows()));
+            scores.extend(numbers(self.scores(&plain, &batch, &plain_device, seeds).rows()));
         }
         let (value, gradient) = self.score_gradient(micro, shares, &scores)?;
         for start in starts() {
             let batch = part(&micro.batch, sub_batch(start));
             // The same seeds: the same elements are dropped as in the first pass.
             let seeds = DropoutSeeds::training(sub_seed(seed, start));
-            let scores = self.model.scores(&batch, self.device, seeds).rows();
+            let scores = self.scores(self.model, &batch, self.device, seeds).rows();
             self.surrogate(scores, &gradient[sub_batch(start)], grads);
         }
         Ok(value)
@@ -113,7 +118,7 @@ impl Backward<'_> {
     ) -> Result<f64> {
         let own = (!rows.is_empty()).then(|| {
             let seeds = DropoutSeeds::training(sub_seed(seed, rows.start));
-            self.model.scores(&part(&micro.batch, rows.clone()), self.device, seeds).rows()
+            self.scores(self.model, &part(&micro.batch, rows.clone()), self.device, seeds).rows()
         });
         let scores = own.clone().map(numbers).unwrap_or_default();
         let (value, gradient) = self.score_gradient(micro, shares, &scores)?;
@@ -166,7 +171,22 @@ impl Backward<'_> {
         loss(self.objective, micro, scores, shares, self.device)
     }
 
+    /// The scores of a batch, worked out in the precision; the casts are part of the graph.
+    fn scores(
+        &self,
+        model: &CrossEncoder,
+        batch: &Batch,
+        device: &Device,
+        seeds: DropoutSeeds,
+    ) -> Scores {
+        match self.precision.dtype() {
+            None => model.scores(batch, device, seeds),
+            Some(dtype) => model.clone().computing_in(dtype).scores(batch, device, seeds),
+        }
+    }
+
     fn add(&self, loss: Tensor<1>, grads: &mut GradientsAccumulator<CrossEncoder>) {
+        let loss = if self.scale == 1.0 { loss } else { loss * self.scale };
         let new = GradientsParams::from_grads(loss.backward(), self.model);
         grads.accumulate(self.model, new);
     }

@@ -85,6 +85,12 @@ pub struct StepRecord {
     pub lr: f64,
     /// The length of the gradient before clipping.
     pub grad_norm: f64,
+    /// What gradients are multiplied by from the next step on, where they are scaled (`f16`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
+    /// Whether the gradient overflowed, so that the model stayed as it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
     /// Groups of the step.
     pub groups: usize,
     /// Tokens of the step.

@@ -20,8 +20,13 @@ pub(crate) fn global_norm<M: Module>(grads: &GradientsParams, model: &M) -> f64 
 pub(crate) fn clip<M: Module>(grads: &mut GradientsParams, model: &M, norm: f64, max_norm: f64) {
     let factor = max_norm / (norm + 1e-6);
     if factor < 1.0 {
-        model.visit(&mut Scale { grads, factor });
+        scale(grads, model, factor);
     }
+}
+
+/// Multiplies all gradients by a factor.
+pub(crate) fn scale<M: Module>(grads: &mut GradientsParams, model: &M, factor: f64) {
+    model.visit(&mut Scale { grads, factor });
 }
 
 struct SquaredNorm<'a> {

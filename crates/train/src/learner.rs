@@ -12,6 +12,7 @@ use crate::batches::MicroBatch;
 use crate::collective::WorkerLost;
 use crate::gradients;
 use crate::optimizer::{LayerRates, OptimizerRecipe};
+use crate::precision::{LossScale, Precision};
 use crate::schedule::Schedule;
 use crate::workers::{Split, Worker};
 
@@ -31,6 +32,8 @@ pub struct Learner {
     /// Rows of a sub-batch when the gradient is cached.
     gradient_cache: Option<usize>,
     worker: Option<Worker>,
+    precision: Precision,
+    loss_scale: LossScale,
     layer_rates: LayerRates,
     /// The moving average of the weights and its decay, on the plain device.
     average: Option<(CrossEncoder, f64)>,
@@ -46,6 +49,9 @@ pub struct Taken {
     pub grad_norm: f64,
     /// The learning rate.
     pub lr: f64,
+    /// Whether the scaled gradient was too large for `f16`, so that the model stayed as it was; then
+    /// `grad_norm` is 0.
+    pub skipped: bool,
 }
 
 /// Why a step was not taken.
@@ -100,6 +106,8 @@ impl Learner {
             seed,
             gradient_cache: None,
             worker: None,
+            precision: Precision::F32,
+            loss_scale: LossScale::first(Precision::F32),
             layer_rates: LayerRates::default(),
             average: None,
             device,
@@ -132,6 +140,20 @@ impl Learner {
     pub fn with_gradient_cache(mut self, rows: Option<usize>) -> Self {
         self.gradient_cache = rows;
         self
+    }
+
+    /// The same, with an encoder that computes in another type; with the scale of a run that is
+    /// resumed.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision, old: Option<LossScale>) -> Self {
+        self.precision = precision;
+        self.loss_scale = old.unwrap_or(LossScale::first(precision));
+        self
+    }
+
+    /// What gradients of the next step are multiplied by.
+    pub(crate) fn loss_scale(&self) -> LossScale {
+        self.loss_scale
     }
 
     /// The same, with rates that differ between the parts of the model.
@@ -175,14 +197,23 @@ impl Learner {
         if !loss.is_finite() {
             return not_finite("loss", loss);
         }
+        let scale = self.loss_scale.factor();
+        if scale != 1.0 {
+            gradients::scale(&mut grads, model, 1.0 / scale);
+        }
+        let lr = self.schedule.rate(step);
         let grad_norm = gradients::global_norm(&grads, model);
         if !grad_norm.is_finite() {
-            return not_finite("gradient norm", grad_norm);
+            let Some(halved) = self.loss_scale.halved() else {
+                return not_finite("gradient norm", grad_norm);
+            };
+            self.loss_scale = halved;
+            return Ok(Taken { loss, grad_norm: 0.0, lr, skipped: true });
         }
+        self.loss_scale = self.loss_scale.grown();
         if let Some(max_norm) = self.max_grad_norm {
             gradients::clip(&mut grads, model, grad_norm, max_norm);
         }
-        let lr = self.schedule.rate(step);
         // Moved out, so that the optimiser may change the weights in place.
         let model = self.model.take().expect("no step is under way");
         let model = self.optimizer.step(self.layer_rates.rates(lr), model, grads);
@@ -190,10 +221,10 @@ impl Learner {
             self.average = Some((blend(average, &model.valid(), decay), decay));
         }
         self.model = Some(model);
-        Ok(Taken { loss, grad_norm, lr })
+        Ok(Taken { loss, grad_norm, lr, skipped: false })
     }
 
-    /// The loss of a step and its gradient, summed over all workers.
+    /// The loss of a step and its gradient times the loss scale, summed over all workers.
     pub(crate) fn gradients(
         &self,
         model: &CrossEncoder,
@@ -206,6 +237,8 @@ impl Learner {
             device: &self.device,
             cache_rows: self.gradient_cache,
             worker: self.worker.as_ref(),
+            precision: self.precision,
+            scale: self.loss_scale.factor(),
         };
         let counts: Vec<Vec<f64>> =
             micro_batches.iter().map(|micro| micro.counts(&self.objective)).collect();

@@ -14,6 +14,7 @@ mod learner;
 mod log;
 mod optimizer;
 mod plateau;
+mod precision;
 mod recipe;
 mod run_directory;
 mod schedule;
@@ -34,6 +35,7 @@ pub use learner::{Learner, StepError, Taken};
 pub use optimizer::{
     AdafactorRecipe, AdamWRecipe, LayerRates, LionRecipe, MuonRecipe, OptimizerRecipe,
 };
+pub use precision::{LossScale, Precision};
 pub use recipe::{DataRecipe, DevRecipe, Folders, Init, ModelRecipe, Recipe, TrainRecipe};
 pub use run_directory::RunDirectory;
 pub use schedule::{Schedule, ScheduleKind};

@@ -94,6 +94,8 @@ mod tests {
             truncated_rows: 0,
             truncated_queries: 0,
             data_seconds: 0.0,
+            loss_scale: None,
+            skipped: false,
             seconds: 0.1,
         };
         let mut steps = (1..=200).filter(|&step| plateau.look(&record(step), &batches()).is_some());

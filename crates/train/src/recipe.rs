@@ -12,6 +12,7 @@ use tamis_model::adapter::LoraConfig;
 
 use crate::error::{Error, Result};
 use crate::optimizer::OptimizerRecipe;
+use crate::precision::Precision;
 use crate::schedule::ScheduleKind;
 use crate::workers::Split;
 pub use data::{DataRecipe, Folders};
@@ -103,6 +104,9 @@ pub struct TrainRecipe {
     /// a group is, for one more forward pass. Absent: not cached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gradient_cache: Option<usize>,
+    /// What the encoder computes in: `f32`, `bf16` or `f16`. Weights, optimiser, head and loss keep
+    /// `f32`; in `f16` gradients are scaled, and a step whose gradient overflows is skipped.
+    pub precision: Precision,
     /// Replicas of the model that divide a step among them, each a thread.
     pub workers: usize,
     /// What they divide: `batches` of the accumulation, or the `rows` of every batch.
@@ -140,6 +144,7 @@ impl Default for TrainRecipe {
             groups_per_batch: 8,
             accumulation: 1,
             gradient_cache: None,
+            precision: Precision::F32,
             workers: 1,
             split: Split::Batches,
             max_grad_norm: 1.0,

@@ -10,6 +10,7 @@ use tamis_model::CrossEncoder;
 
 use crate::error::{Error, Result};
 use crate::learner::Learner;
+use crate::precision::LossScale;
 use crate::run_directory::RunDirectory;
 
 /// The part of the state that is not tensors.
@@ -25,6 +26,9 @@ pub(crate) struct Progress {
     /// Evaluations since the best one.
     #[serde(default)]
     pub(crate) stale: u64,
+    /// What gradients are multiplied by.
+    #[serde(default)]
+    pub(crate) loss_scale: Option<LossScale>,
 }
 
 /// Saves the state after a step, then removes older ones. A state has its name only when it is whole.

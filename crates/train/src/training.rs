@@ -20,6 +20,7 @@ use crate::learner::{Learner, StepError};
 use crate::log::Log;
 use crate::optimizer::{LayerRates, n_layers};
 use crate::plateau::Plateau;
+use crate::precision::Precision;
 use crate::recipe::{Init, Recipe, TrainRecipe};
 use crate::run_directory::RunDirectory;
 use crate::schedule::Schedule;
@@ -59,6 +60,12 @@ pub fn train(
     observe: &mut dyn FnMut(Event),
 ) -> Result<Outcome> {
     let source = &recipe.model.path;
+    if let Some(dtype) = recipe.train.precision.dtype()
+        && !device.supports_dtype(dtype)
+    {
+        let problem = format!("train.precision: this device does not compute in {dtype:?}");
+        return Err(Error::recipe(&run.recipe_path(), problem));
+    }
     Identity::of(recipe)?.check(run)?;
     run.clean()?;
     let (mut model, config, drawn, left_out_tensors) = initial_model(recipe, device)?;
@@ -171,6 +178,9 @@ pub fn train(
             loss: taken.loss,
             lr: taken.lr,
             grad_norm: taken.grad_norm,
+            loss_scale: (recipe.train.precision == Precision::F16)
+                .then(|| team.lead().loss_scale().factor()),
+            skipped: taken.skipped,
             groups: micro_batches.iter().map(|m| m.batch.n_groups()).sum(),
             tokens: micro_batches.iter().map(|m| m.batch.n_tokens()).sum(),
             truncated_rows: truncated.truncated_rows,
@@ -226,6 +236,7 @@ pub fn train(
                 contents.save(team.lead(), &path, &Card { dev: evaluated.as_ref(), ..card })?;
                 forget_checkpoints(run, recipe.train.keep_last, progress.step)?;
             }
+            progress.loss_scale = Some(team.lead().loss_scale());
             state::save(run, team.lead(), progress)?;
             observe(Event::Saved { step: progress.step });
         }
@@ -267,7 +278,7 @@ fn team(
         n_layers: n_layers(model),
     };
     let mut learners = Vec::with_capacity(workers);
-    let mut progress = None;
+    let mut progress: Option<Progress> = None;
     for _ in 0..workers {
         let optimizer = recipe.train.optimizer.build();
         let loaded = state::load(run, replica(model, device), optimizer)?;
@@ -288,6 +299,7 @@ fn team(
         );
         let learner = learner
             .with_gradient_cache(recipe.train.gradient_cache)
+            .with_precision(recipe.train.precision, progress.and_then(|p| p.loss_scale))
             .with_layer_rates(rates)
             .with_average(recipe.train.ema_decay, loaded.average);
         learners.push(learner);

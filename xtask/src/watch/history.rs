@@ -150,6 +150,8 @@ pub mod tests {
             truncated_rows: 0,
             truncated_queries: 0,
             data_seconds: 0.0,
+            loss_scale: None,
+            skipped: false,
             seconds: 0.5,
         };
         serde_json::to_string(&record).unwrap() + "\n"

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
+use tamis_model::Precision;
 use tamis_model::parity::{Golden, Parity, compare, compare_as, compare_at};
-use tamis_model::{CrossEncoder, Precision};
 
 /// The bar of the project for f32.
 const TOLERANCE: f32 = 1e-4;
@@ -93,7 +93,7 @@ mod with_fixtures {
     fn every_encoder_stays_close_with_all_of_it_in_bfloat16() {
         let device = Device::flex();
         let problems = beyond_half(ALL_HALF_TOLERANCE, |folder, golden| {
-            compare_as(folder, golden, &device, CrossEncoder::half)
+            compare_as(folder, golden, &device, |model| model.computing_in(DType::BF16))
         });
         assert!(problems.is_empty(), "{}", problems.join("\n"));
     }

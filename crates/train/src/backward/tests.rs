@@ -33,6 +33,75 @@ fn learner(dropout: f64, objective: &Objective) -> Learner {
     Learner::new(model(dropout), &optimizer, objective.clone(), schedule, None, 3, &device)
 }
 
+#[test]
+fn halves_have_nearly_the_gradient_of_single_precision() {
+    let objective = Objective::single(Loss::Lce(Lce::default()));
+    let micro_batches = [micro_batch(&[4, 3, 4])];
+    let (loss, full) = gradients(&learner(0.0, &objective), &micro_batches);
+    let length = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    for (precision, tolerance) in [(Precision::Bf16, 0.05), (Precision::F16, 0.01)] {
+        for cache in [None, Some(2)] {
+            let learner =
+                learner(0.0, &objective).with_precision(precision, None).with_gradient_cache(cache);
+            let factor = learner.loss_scale().factor() as f32;
+            let (half_loss, scaled) = gradients(&learner, &micro_batches);
+            assert!((half_loss - loss).abs() < 0.02, "{half_loss} and {loss}");
+            let apart: Vec<f32> = full.iter().zip(&scaled).map(|(a, b)| a - b / factor).collect();
+            let apart = length(&apart) / length(&full);
+            assert!(apart > 0.0 && apart < tolerance, "{precision:?}, {cache:?}: {apart}");
+        }
+    }
+}
+
+#[test]
+fn both_passes_drop_the_same_elements_in_halves() {
+    let objective = Objective::single(Loss::Lce(Lce::default()));
+    let micro_batches = [micro_batch(&[4, 3])];
+    let found = |cache| {
+        let learner = learner(0.3, &objective)
+            .with_precision(Precision::Bf16, None)
+            .with_gradient_cache(cache);
+        gradients(&learner, &micro_batches)
+    };
+    // One sub-batch of all rows: the same seeds, the same gradient.
+    let ((direct, gradient), (cached, of_cached)) = (found(None), found(Some(7)));
+    assert_eq!(direct, cached);
+    let apart = gradient.iter().zip(&of_cached).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let largest = gradient.iter().fold(0.0, |m: f32, g| m.max(g.abs()));
+    assert!(apart <= 0.02 * largest, "{apart} of {largest}");
+}
+
+#[test]
+fn a_gradient_that_overflows_is_skipped_and_the_scale_halved() {
+    let objective = Objective::single(Loss::Lce(Lce::default()));
+    let huge: crate::precision::LossScale =
+        serde_json::from_value(serde_json::json!({"factor": 1e30, "finite": 0})).unwrap();
+    let mut learner = learner(0.0, &objective).with_precision(Precision::F16, Some(huge));
+    let before = flat_parameters(learner.trained());
+    let taken = learner.step(0, &[micro_batch(&[4, 4])]).unwrap();
+    assert!(taken.skipped && taken.loss.is_finite());
+    assert_eq!(learner.loss_scale().factor(), 5e29);
+    assert_eq!(flat_parameters(learner.trained()), before);
+    let fits = crate::precision::LossScale::first(Precision::F16);
+    let mut learner = learner.with_precision(Precision::F16, Some(fits));
+    let taken = learner.step(1, &[micro_batch(&[4, 4])]).unwrap();
+    assert!(!taken.skipped && taken.grad_norm > 0.0);
+    assert_ne!(flat_parameters(learner.trained()), before);
+}
+
+/// All parameters, one after the other.
+fn flat_parameters(model: &CrossEncoder) -> Vec<f32> {
+    struct Flat(Vec<f32>);
+    impl ModuleVisitor for Flat {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.extend(param.val().into_data().try_into_vec::<f32>().unwrap());
+        }
+    }
+    let mut flat = Flat(Vec::new());
+    model.visit(&mut flat);
+    flat.0
+}
+
 /// Groups of the given sizes, with labels and teacher scores that differ.
 fn micro_batch(sizes: &[usize]) -> MicroBatch {
     let width = sizes.iter().copied().max().unwrap();
@@ -111,6 +180,8 @@ fn both_passes_drop_the_same_elements() {
         device: &device,
         cache_rows: None,
         worker: None,
+        precision: Precision::F32,
+        scale: 1.0,
     };
     let seed = crate::learner::mix(3, 0, 0);
     let scores = [0..3, 3..6, 6..7].map(|rows| {
