@@ -46,6 +46,47 @@ impl CrossEncoder {
         })
     }
 
+    /// Blocks of a forward pass: the embeddings, every layer, and the head.
+    #[must_use]
+    pub fn n_blocks(&self) -> usize {
+        self.encoder.n_layers() + 2
+    }
+
+    /// One block of a forward pass: what the block before it returned into what the next one reads.
+    /// The first takes nothing, the last returns logits `[rows, labels]`, all others `[tokens, hidden]`.
+    ///
+    /// All blocks in a row, each with seeds of its own, are a forward pass. Training works them out
+    /// one by one to hold the activations of one block only.
+    ///
+    /// # Panics
+    /// When a block but the first is given nothing, or there is no such block.
+    #[must_use]
+    pub fn block(
+        &self,
+        index: usize,
+        x: Option<Tensor<2>>,
+        input: &Input,
+        mut seeds: DropoutSeeds,
+    ) -> Tensor<2> {
+        let before = || x.expect("a block reads what the one before it returned");
+        let last = self.n_blocks() - 1;
+        with_seeds(seeds.branch(), || {
+            if index == 0 {
+                return self.encoder.embed(input, &mut seeds);
+            }
+            if index < last {
+                return self.encoder.layer(index - 1, before(), input, &mut seeds);
+            }
+            assert_eq!(index, last, "there are {} blocks", last + 1);
+            let tokens = before();
+            let pooled = match self.head.pooling() {
+                Pooling::First => self.encoder.end(tokens.select(0, input.first_tokens.clone())),
+                Pooling::Mean => pooling::mean(self.encoder.end(tokens), &input.rows),
+            };
+            self.head.forward(pooled.cast(DType::F32), &mut seeds)
+        })
+    }
+
     /// All linear maps, those of the head last.
     pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
         self.encoder.linears_mut().into_iter().chain(self.head.linears_mut()).collect()

@@ -21,6 +21,13 @@ impl DropoutSeeds {
         Self { state: None }
     }
 
+    /// The sequence of one block of a forward pass.
+    #[must_use]
+    pub fn of_block(&self, index: usize) -> Self {
+        let apart = (index as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        Self { state: self.state.map(|state| state.wrapping_add(apart)) }
+    }
+
     /// Another sequence that follows from the same seed.
     pub(crate) fn branch(&self) -> Self {
         Self { state: self.state.map(|state| !state.rotate_left(32)) }

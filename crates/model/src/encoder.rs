@@ -66,6 +66,48 @@ impl Encoder {
         }
     }
 
+    /// How many layers a forward pass goes through; shared ones count every time.
+    #[must_use]
+    pub fn n_layers(&self) -> usize {
+        match self {
+            Self::Bert(encoder) => encoder.n_layers(),
+            Self::ModernBert(encoder) => encoder.n_layers(),
+            Self::Deberta(encoder) => encoder.n_layers(),
+        }
+    }
+
+    /// What the first layer reads: `[tokens, hidden]`.
+    pub(crate) fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        match self {
+            Self::Bert(encoder) => encoder.embed(input, seeds),
+            Self::ModernBert(encoder) => encoder.embed(input, seeds),
+            Self::Deberta(encoder) => encoder.embed(input, seeds),
+        }
+    }
+
+    /// One layer: `[tokens, hidden]` to the same.
+    pub(crate) fn layer(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        input: &Input,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        match self {
+            Self::Bert(encoder) => encoder.layer(index, x, input, seeds),
+            Self::ModernBert(encoder) => encoder.layer(index, x, input, seeds),
+            Self::Deberta(encoder) => encoder.layer(index, x, input, seeds),
+        }
+    }
+
+    /// What comes after the last layer, token by token.
+    pub(crate) fn end(&self, x: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Bert(_) | Self::Deberta(_) => x,
+            Self::ModernBert(encoder) => encoder.final_norm(x),
+        }
+    }
+
     /// All linear maps, to be packed.
     pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
         match self {

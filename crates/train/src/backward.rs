@@ -1,5 +1,8 @@
 //! One micro-batch into the loss and its gradient: in one pass, or in two with sub-batches.
 
+mod tape;
+
+use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::module::Module;
@@ -13,6 +16,7 @@ use crate::batches::MicroBatch;
 use crate::collective::WorkerLost;
 use crate::precision::Precision;
 use crate::workers::{Split, Worker};
+use tape::Tape;
 
 /// How the loss of a micro-batch is worked out.
 pub(crate) struct Backward<'a> {
@@ -23,6 +27,8 @@ pub(crate) struct Backward<'a> {
     /// Rows of a sub-batch when the gradient is cached.
     pub(crate) cache_rows: Option<usize>,
     pub(crate) worker: Option<&'a Worker>,
+    /// Whether activations are worked out again, block by block, instead of kept.
+    pub(crate) recompute: bool,
     /// What the encoder computes in.
     pub(crate) precision: Precision,
     /// What gradients are multiplied by while they are worked out.
@@ -49,6 +55,7 @@ impl Backward<'_> {
             _ => 0..n_rows,
         };
         match self.cache_rows {
+            None if self.recompute => self.recomputed(micro, shares, seed, rows, grads),
             Some(size) => self.cached(micro, shares, seed, rows, size, grads),
             None if rows.len() < n_rows => self.gathered(micro, shares, seed, rows, grads),
             None => Ok(self.direct(micro, shares, seed, grads)),
@@ -94,17 +101,50 @@ impl Backward<'_> {
         for start in starts() {
             let batch = part(&micro.batch, sub_batch(start));
             let seeds = DropoutSeeds::training(sub_seed(seed, start));
-            scores.extend(numbers(self.scores(&plain, &batch, &plain_device, seeds).rows()));
+            scores.extend(match self.recompute {
+                true => self.tape(&batch, seeds).scores,
+                false => numbers(self.scores(&plain, &batch, &plain_device, seeds).rows()),
+            });
         }
         let (value, gradient) = self.score_gradient(micro, shares, &scores)?;
         for start in starts() {
             let batch = part(&micro.batch, sub_batch(start));
             // The same seeds: the same elements are dropped as in the first pass.
             let seeds = DropoutSeeds::training(sub_seed(seed, start));
-            let scores = self.scores(self.model, &batch, self.device, seeds).rows();
-            self.surrogate(scores, &gradient[sub_batch(start)], grads);
+            let gradient = &gradient[sub_batch(start)];
+            if self.recompute {
+                self.tape(&batch, seeds).unroll(self, gradient, grads);
+            } else {
+                let scores = self.scores(self.model, &batch, self.device, seeds).rows();
+                self.surrogate(scores, gradient, grads);
+            }
         }
         Ok(value)
+    }
+
+    /// All rows in one pass that keeps what every block reads, and then backwards, block by block.
+    fn recomputed(
+        &self,
+        micro: &MicroBatch,
+        shares: &[f64],
+        seed: u64,
+        rows: Range<usize>,
+        grads: &mut GradientsAccumulator<CrossEncoder>,
+    ) -> Result<f64> {
+        let tape = (!rows.is_empty()).then(|| {
+            let seeds = DropoutSeeds::training(sub_seed(seed, rows.start));
+            self.tape(&part(&micro.batch, rows.clone()), seeds)
+        });
+        let scores = tape.as_ref().map(|tape| tape.scores.clone()).unwrap_or_default();
+        let (value, gradient) = self.score_gradient(micro, shares, &scores)?;
+        if let Some(tape) = tape {
+            tape.unroll(self, &gradient[rows], grads);
+        }
+        Ok(value)
+    }
+
+    fn tape(&self, batch: &Batch, seeds: DropoutSeeds) -> Tape {
+        Tape::record(self, batch, seeds)
     }
 
     /// A share of the rows in one pass, the loss from the scores of all workers.
@@ -179,9 +219,13 @@ impl Backward<'_> {
         device: &Device,
         seeds: DropoutSeeds,
     ) -> Scores {
+        self.in_precision(model).scores(batch, device, seeds)
+    }
+
+    fn in_precision<'m>(&self, model: &'m CrossEncoder) -> Cow<'m, CrossEncoder> {
         match self.precision.dtype() {
-            None => model.scores(batch, device, seeds),
-            Some(dtype) => model.clone().computing_in(dtype).scores(batch, device, seeds),
+            None => Cow::Borrowed(model),
+            Some(dtype) => Cow::Owned(model.clone().computing_in(dtype)),
         }
     }
 

@@ -34,6 +34,7 @@ pub struct Learner {
     worker: Option<Worker>,
     precision: Precision,
     loss_scale: LossScale,
+    recompute: bool,
     layer_rates: LayerRates,
     /// The moving average of the weights and its decay, on the plain device.
     average: Option<(CrossEncoder, f64)>,
@@ -108,6 +109,7 @@ impl Learner {
             worker: None,
             precision: Precision::F32,
             loss_scale: LossScale::first(Precision::F32),
+            recompute: false,
             layer_rates: LayerRates::default(),
             average: None,
             device,
@@ -148,6 +150,13 @@ impl Learner {
     pub fn with_precision(mut self, precision: Precision, old: Option<LossScale>) -> Self {
         self.precision = precision;
         self.loss_scale = old.unwrap_or(LossScale::first(precision));
+        self
+    }
+
+    /// The same, which works activations out again on the way back instead of keeping them.
+    #[must_use]
+    pub fn with_recomputation(mut self, recompute: bool) -> Self {
+        self.recompute = recompute;
         self
     }
 
@@ -237,6 +246,7 @@ impl Learner {
             device: &self.device,
             cache_rows: self.gradient_cache,
             worker: self.worker.as_ref(),
+            recompute: self.recompute,
             precision: self.precision,
             scale: self.loss_scale.factor(),
         };

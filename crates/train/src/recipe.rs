@@ -104,6 +104,9 @@ pub struct TrainRecipe {
     /// a group is, for one more forward pass. Absent: not cached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gradient_cache: Option<usize>,
+    /// Whether the activations of a layer are worked out again on the way back instead of kept: the
+    /// memory of one layer in place of all, for one more forward pass.
+    pub recompute: bool,
     /// What the encoder computes in: `f32`, `bf16` or `f16`. Weights, optimiser, head and loss keep
     /// `f32`; in `f16` gradients are scaled, and a step whose gradient overflows is skipped.
     pub precision: Precision,
@@ -144,6 +147,7 @@ impl Default for TrainRecipe {
             groups_per_batch: 8,
             accumulation: 1,
             gradient_cache: None,
+            recompute: false,
             precision: Precision::F32,
             workers: 1,
             split: Split::Batches,

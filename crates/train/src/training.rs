@@ -299,6 +299,7 @@ fn team(
         );
         let learner = learner
             .with_gradient_cache(recipe.train.gradient_cache)
+            .with_recomputation(recipe.train.recompute)
             .with_precision(recipe.train.precision, progress.and_then(|p| p.loss_scale))
             .with_layer_rates(rates)
             .with_average(recipe.train.ema_decay, loaded.average);

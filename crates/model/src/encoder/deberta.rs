@@ -276,6 +276,21 @@ impl Deberta {
         last.finish(first(context), first(x), seeds)
     }
 
+    pub(super) fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    pub(super) fn layer(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        input: &Input,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        let (padded, relatives) = self.pass(input);
+        self.step(index, x, &padded, relatives.as_ref(), seeds)
+    }
+
     pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
         let layers = self.layers.iter_mut().flat_map(DebertaLayer::linears_mut);
         self.projection.iter_mut().chain(layers).collect()
@@ -298,7 +313,7 @@ impl Deberta {
         }
     }
 
-    fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+    pub(super) fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let mut sum = self.word_embeddings.forward(input.ids.clone());
         if let Some(table) = &self.position_embeddings {
             sum = sum + table.forward(input.positions.clone());

@@ -150,6 +150,20 @@ impl PostNorm {
         last.finish(first(context), first(x), seeds)
     }
 
+    pub(super) fn n_layers(&self) -> usize {
+        self.schedule.len()
+    }
+
+    pub(super) fn layer(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        input: &Input,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        self.layers[self.schedule[index]].forward(x, input, seeds)
+    }
+
     pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
         let layers = self.layers.iter_mut().flat_map(PostNormLayer::linears_mut);
         self.projection.iter_mut().chain(layers).collect()
@@ -165,7 +179,7 @@ impl PostNorm {
         steps.iter().fold(x, |x, &step| self.layers[step].forward(x, input, seeds))
     }
 
-    fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+    pub(super) fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let mut sum = self.word_embeddings.forward(input.ids.clone());
         if let Some(table) = &self.token_type_embeddings {
             // A model with one segment takes tokenizers that tell the two texts apart.

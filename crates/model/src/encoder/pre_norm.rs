@@ -161,11 +161,29 @@ impl PreNorm {
         self.final_norm.forward(last.finish(first(context), first(x), seeds))
     }
 
+    pub(super) fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    pub(super) fn layer(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        input: &Input,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        self.layers[index].forward(x, &self.pass(input), seeds)
+    }
+
+    pub(super) fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
+        self.final_norm.forward(x)
+    }
+
     pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
         self.layers.iter_mut().flat_map(PreNormLayer::linears_mut).collect()
     }
 
-    fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+    pub(super) fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let embedded = self.word_embeddings.forward(input.ids.clone());
         tamis_ops::dropout(self.embedding_norm.forward(embedded), seeds.next(self.dropout))
     }

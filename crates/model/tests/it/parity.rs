@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use tamis_model::Precision;
 use tamis_model::parity::{Golden, Parity, compare, compare_as, compare_at};
+use tamis_model::{DropoutSeeds, Input, Precision, checkpoint};
 
 /// The bar of the project for f32.
 const TOLERANCE: f32 = 1e-4;
@@ -96,6 +96,29 @@ mod with_fixtures {
             compare_as(folder, golden, &device, |model| model.computing_in(DType::BF16))
         });
         assert!(problems.is_empty(), "{}", problems.join("\n"));
+    }
+
+    #[test]
+    fn blocks_in_a_row_are_the_forward_pass() {
+        let device = Device::flex();
+        let mut n_compared = 0;
+        for (folder, kind) in models(&fixture("models")) {
+            let golden = Golden::read(&folder).unwrap();
+            if !Golden::is_covered(&kind) || golden.logits().is_none() {
+                continue;
+            }
+            let model = checkpoint::load(&folder, None, &device).unwrap().model;
+            let input = Input::new(&golden.batch(), &device);
+            let seeds = DropoutSeeds::inference;
+            let expected = model.logits(&input, seeds());
+            let found = (0..model.n_blocks())
+                .fold(None, |x, index| Some(model.block(index, x, &input, seeds())))
+                .unwrap();
+            let apart: f32 = (found - expected).abs().max().into_scalar();
+            assert!(apart < 1e-5, "{}: {apart}", folder.display());
+            n_compared += 1;
+        }
+        assert!(n_compared > 5, "the set has encoders with heads");
     }
 
     #[test]

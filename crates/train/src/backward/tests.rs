@@ -34,6 +34,36 @@ fn learner(dropout: f64, objective: &Objective) -> Learner {
 }
 
 #[test]
+fn activations_worked_out_again_give_the_same_gradient() {
+    let objective = Objective::single(Loss::Lce(Lce::default()));
+    let micro_batches = [micro_batch(&[4, 3, 4]), micro_batch(&[2, 3])];
+    let expected = gradients(&learner(0.0, &objective), &micro_batches);
+    for cache in [None, Some(3)] {
+        let learner = learner(0.0, &objective).with_gradient_cache(cache).with_recomputation(true);
+        assert_close(&gradients(&learner, &micro_batches), &expected, "worked out again");
+    }
+}
+
+#[test]
+fn blocks_drop_the_same_elements_when_they_are_worked_out_again() {
+    let objective = Objective::single(Loss::Lce(Lce::default()));
+    let micro = micro_batch(&[4, 3]);
+    let learner = learner(0.3, &objective).with_recomputation(true);
+    let found = gradients(&learner, std::slice::from_ref(&micro));
+    // The same blocks with the same seeds in one graph.
+    let device = Device::flex().autodiff();
+    let seeds = DropoutSeeds::training(crate::learner::mix(3, 0, 0));
+    let (model, input) = (learner.trained(), tamis_model::Input::new(&micro.batch, &device));
+    let logits = (0..model.n_blocks())
+        .fold(None, |x, index| Some(model.block(index, x, &input, seeds.of_block(index))));
+    let scores = Scores::new(logits.unwrap().reshape([7]), micro.batch.group_offsets());
+    let loss = super::loss(&objective, &micro, &scores, &[1.0], &device);
+    let value = number(&loss);
+    let grads = GradientsParams::from_grads(loss.backward(), model);
+    assert_close(&found, &(value, flat(model, &grads)), "in one graph");
+}
+
+#[test]
 fn halves_have_nearly_the_gradient_of_single_precision() {
     let objective = Objective::single(Loss::Lce(Lce::default()));
     let micro_batches = [micro_batch(&[4, 3, 4])];
@@ -180,6 +210,7 @@ fn both_passes_drop_the_same_elements() {
         device: &device,
         cache_rows: None,
         worker: None,
+        recompute: false,
         precision: Precision::F32,
         scale: 1.0,
     };
