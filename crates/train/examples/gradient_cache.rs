@@ -1,11 +1,12 @@
 //! Takes two steps on one group of a given size and tells the peak of memory.
 //!
 //! ```text
-//! cargo run -p tamis-train -p xtask --example gradient_cache -- GROUP_SIZE [ROWS_OF_A_SUB_BATCH]
+//! cargo run -p tamis-train -p xtask --example gradient_cache -- GROUP_SIZE [ROWS_OF_A_SUB_BATCH] [recompute]
 //! ```
 //!
 //! The model has MiniLM-L6's shape and weights from a seed, rows have 64 tokens, dropout acts, the loss
 //! is LCE and the optimiser AdamW. Without a second number the whole group goes through in one pass.
+//! With `recompute` activations are worked out again, layer by layer, instead of kept.
 //! Peaks are of the process, so every size is measured in a process of its own. Each prints one line.
 
 use std::error::Error;
@@ -23,14 +24,17 @@ const LENGTH: usize = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let numbers: Vec<usize> =
-        arguments.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let recompute = arguments.last().is_some_and(|last| last == "recompute");
+    let numbers: Vec<usize> = arguments[..arguments.len() - usize::from(recompute)]
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<_, _>>()?;
     let (group_size, sub_batch) = match numbers[..] {
         [group_size] => (group_size, None),
         [group_size, rows] => (group_size, Some(rows)),
-        _ => return Err("expected: GROUP_SIZE [ROWS_OF_A_SUB_BATCH]".into()),
+        _ => return Err("expected: GROUP_SIZE [ROWS_OF_A_SUB_BATCH] [recompute]".into()),
     };
-    let said = measure(group_size, sub_batch)?;
+    let said = measure(group_size, sub_batch, recompute)?;
     #[expect(clippy::print_stdout, reason = "the line is what the example is for")]
     {
         println!("{said}");
@@ -38,7 +42,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn measure(group_size: usize, sub_batch: Option<usize>) -> Result<String, Box<dyn Error>> {
+fn measure(
+    group_size: usize,
+    sub_batch: Option<usize>,
+    recompute: bool,
+) -> Result<String, Box<dyn Error>> {
     let config: BertConfig = serde_json::from_value(serde_json::json!({
         "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
         "intermediate_size": 1536, "max_position_embeddings": 512,
@@ -49,7 +57,8 @@ fn measure(group_size: usize, sub_batch: Option<usize>) -> Result<String, Box<dy
     let schedule = Schedule { kind: ScheduleKind::Constant, peak: 1e-5, ..Schedule::default() };
     let optimizer = OptimizerRecipe::default();
     let mut learner = Learner::new(model, &optimizer, objective, schedule, Some(1.0), 3, &device)
-        .with_gradient_cache(sub_batch);
+        .with_gradient_cache(sub_batch)
+        .with_recomputation(recompute);
     let idle = memory("VmRSS:")?;
 
     let mut batch = Batch::new();
@@ -67,8 +76,9 @@ fn measure(group_size: usize, sub_batch: Option<usize>) -> Result<String, Box<dy
         seconds = start.elapsed().as_secs_f64();
     }
     let cache = sub_batch.map_or("no cache".to_owned(), |rows| format!("sub-batches of {rows}"));
+    let again = if recompute { ", activations worked out again" } else { "" };
     Ok(format!(
-        "group of {group_size}, {cache}: peak {:.0} MiB, of which {:.0} before the first step; {seconds:.2} s \
+        "group of {group_size}, {cache}{again}: peak {:.0} MiB, of which {:.0} before the first step; {seconds:.2} s \
          a step, loss {loss:.4}",
         memory("VmHWM:")?,
         idle,

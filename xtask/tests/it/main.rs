@@ -1,0 +1,7 @@
+//! The commands as a user runs them: the real binary on small files.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+
+mod commands;
+mod signals;
+mod task;
