@@ -20,6 +20,7 @@ mod score;
 mod test;
 mod tidy;
 mod train;
+mod triples;
 mod watch;
 
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ enum Command {
     Eval(evaluate::Args),
     Compare(compare::Args),
     Convert(convert::Args),
+    Triples(triples::TriplesArgs),
     Fuse(fuse::Args),
     Report(report::Args),
     Datasets(datasets::DatasetsArgs),
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => evaluate::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Convert(args) => convert::run(args),
+        Command::Triples(args) => triples::triples(&args),
         Command::Fuse(args) => fuse::run(args),
         Command::Report(args) => report::run(args),
         Command::Datasets(args) => datasets::datasets(&args),

@@ -64,6 +64,29 @@ fn from_text_to_a_trained_model_and_its_measures() {
 }
 
 #[test]
+fn triples_of_ids_become_texts_and_come_back() {
+    let task = Task::new();
+    task.prepare();
+    let ids = "1.5\t-0.5\tq1\td1-1\td1-0\n2\t1\tq9\td1-1\td1-0\n3\t1\tq2\td2-2\td2-7\n";
+    task.write("ids.tsv", ids);
+    let (_, told) = task.run("triples --in ids.tsv --dataset prepared --to texts --out texts.tsv");
+    assert!(told.contains("2 triples") && told.contains("1 lines left out"), "{told}");
+    let texts = task.read("texts.tsv");
+    assert!(
+        texts.starts_with("1.5\t-0.5\tcold\tan answer about cold and cold\ta question about"),
+        "{texts}"
+    );
+    task.run("triples --in texts.tsv --dataset prepared --to ids --out back.tsv");
+    let known: String =
+        ids.lines().filter(|l| !l.contains("q9")).map(|l| format!("{l}\n")).collect();
+    assert_eq!(task.read("back.tsv"), known);
+    task.write("bad.tsv", "q1\td1-1\td1-0\nq1\td1-1\n");
+    let error = task.refused("triples --in bad.tsv --dataset prepared --to texts --out no.tsv");
+    assert!(error.contains("bad.tsv, line 2") && error.contains("found `2`"), "{error}");
+    assert!(!task.path("no.tsv").exists());
+}
+
+#[test]
 fn a_dry_run_tells_the_plan_and_leaves_nothing() {
     let task = Task::new();
     task.prepare();
