@@ -32,7 +32,7 @@ pub use learner::{Learner, StepError, Taken};
 pub use optimizer::{
     AdafactorRecipe, AdamWRecipe, LayerRates, LionRecipe, MuonRecipe, OptimizerRecipe,
 };
-pub use recipe::{DataRecipe, DevRecipe, Init, ModelRecipe, Recipe, TrainRecipe};
+pub use recipe::{DataRecipe, DevRecipe, Init, ModelRecipe, Recipe, SplitRecipe, TrainRecipe};
 pub use run_directory::RunDirectory;
 pub use schedule::{Schedule, ScheduleKind};
 pub use tensorboard::EventFile;

@@ -1,5 +1,7 @@
 //! A recipe: everything that decides what a training does, as TOML.
 
+mod split;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::optimizer::OptimizerRecipe;
 use crate::schedule::ScheduleKind;
 use crate::workers::Split;
+pub use split::SplitRecipe;
 
 /// One training, whole. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct ModelRecipe {
     /// Where the weights come from.
     #[serde(default)]
     pub init: Init,
+    /// Query and document apart in the first layers; as in the checkpoint when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitRecipe>,
 }
 
 /// Where the weights of a model come from.
@@ -330,6 +336,10 @@ impl Recipe {
             (
                 self.dev.as_ref().is_none_or(|dev| dev.patience != Some(0)),
                 "dev.patience: expected above 0".into(),
+            ),
+            (
+                self.model.split.is_none_or(|split| split.compress != Some(0)),
+                "model.split.compress: expected above 0".into(),
             ),
             (self.data.group_size > 0, "data.group_size: expected above 0".into()),
             (!self.train.loss.terms.is_empty(), "train.loss: expected at least one term".into()),
