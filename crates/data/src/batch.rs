@@ -7,6 +7,8 @@ pub use plan::plan;
 /// Rows of token ids, one after the other, with the groups they belong to.
 ///
 /// Nothing is padded here: a row has exactly its own tokens, and padding is the model's business.
+/// A row of a pair has two parts, that of the query and that of the document; a row that was pushed
+/// whole is one part, that of the query.
 ///
 /// ```
 /// let mut batch = tamis_data::Batch::new();
@@ -22,6 +24,16 @@ pub struct Batch {
     type_ids: Vec<u32>,
     row_offsets: Vec<u32>,
     group_offsets: Vec<u32>,
+    parts: Vec<Parts>,
+}
+
+/// The two parts of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Parts {
+    /// Tokens of the query's part.
+    query: u32,
+    /// The position of the first token after it.
+    position: u32,
 }
 
 impl Default for Batch {
@@ -34,7 +46,13 @@ impl Batch {
     /// A batch without rows.
     #[must_use]
     pub fn new() -> Self {
-        Self { ids: Vec::new(), type_ids: Vec::new(), row_offsets: vec![0], group_offsets: vec![0] }
+        Self {
+            ids: Vec::new(),
+            type_ids: Vec::new(),
+            row_offsets: vec![0],
+            group_offsets: vec![0],
+            parts: Vec::new(),
+        }
     }
 
     /// Adds one row to the group that is being filled.
@@ -46,7 +64,38 @@ impl Batch {
         let (all_ids, all_type_ids) = self.open_row();
         all_ids.extend_from_slice(ids);
         all_type_ids.extend_from_slice(type_ids);
-        self.close_row();
+        self.close_row(None, None);
+    }
+
+    /// Adds one row whose first `n_query` tokens are the query's part; the first token of the document
+    /// stands at `position`.
+    ///
+    /// # Panics
+    /// As [`Self::push_row`], and when the row is shorter than its first part.
+    pub fn push_pair(&mut self, ids: &[u32], type_ids: &[u32], n_query: usize, position: usize) {
+        assert_eq!(ids.len(), type_ids.len(), "one type id per token id");
+        assert!(n_query <= ids.len(), "a row is no shorter than its first part");
+        let (all_ids, all_type_ids) = self.open_row();
+        all_ids.extend_from_slice(ids);
+        all_type_ids.extend_from_slice(type_ids);
+        self.close_row(Some(n_query), Some(position));
+    }
+
+    /// Adds a row of another batch, with its parts.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub fn push_copy(&mut self, other: &Self, row_idx: usize) {
+        let (ids, type_ids) = other.row(row_idx);
+        let (n_query, position) = other.parts(row_idx);
+        self.push_pair(ids, type_ids, n_query, position);
+    }
+
+    /// Lets every document begin where the longest query of the batch ends, as where queries are padded
+    /// to the longest.
+    pub fn align_documents(&mut self) {
+        let longest = self.parts.iter().map(|parts| parts.query).max().unwrap_or(0);
+        self.parts.iter_mut().for_each(|parts| parts.position = longest);
     }
 
     /// Closes the group that is being filled; the next row starts another.
@@ -62,6 +111,7 @@ impl Batch {
         self.type_ids.clear();
         self.row_offsets.truncate(1);
         self.group_offsets.truncate(1);
+        self.parts.clear();
     }
 
     /// How many rows there are.
@@ -104,6 +154,16 @@ impl Batch {
         (&self.ids[range.clone()], &self.type_ids[range])
     }
 
+    /// Tokens of a row's first part, and the position of the first token after it.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn parts(&self, row_idx: usize) -> (usize, usize) {
+        let Parts { query, position } = self.parts[row_idx];
+        (query as usize, position as usize)
+    }
+
     /// Where each row starts among the tokens, and the end: `n_rows + 1` numbers.
     #[must_use]
     pub fn row_offsets(&self) -> &[u32] {
@@ -127,11 +187,16 @@ impl Batch {
         (&mut self.ids, &mut self.type_ids)
     }
 
-    /// Makes everything pushed since the last row the next row.
-    pub(crate) fn close_row(&mut self) {
+    /// Makes everything pushed since the last row the next row. Without a number of tokens its first
+    /// part is the whole row; without a position the second part follows the first.
+    pub(crate) fn close_row(&mut self, n_query: Option<usize>, position: Option<usize>) {
         debug_assert_eq!(self.ids.len(), self.type_ids.len(), "one type id per token id");
         let end = u32::try_from(self.ids.len()).expect("a batch holds at most u32::MAX tokens");
+        let length = end - self.row_offsets[self.n_rows()];
+        let query = n_query.map_or(length, |n| n as u32);
+        let position = position.map_or(query, |position| position as u32);
         self.row_offsets.push(end);
+        self.parts.push(Parts { query, position });
     }
 }
 
@@ -140,6 +205,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn copies_keep_their_parts_and_documents_can_be_aligned() {
+        let mut batch = Batch::new();
+        batch.push_pair(&[2, 7, 3, 8, 3], &[0, 0, 0, 1, 1], 3, 9);
+        batch.push_pair(&[2, 3, 8], &[0, 0, 1], 2, 2);
+        batch.push_row(&[5], &[0]);
+        let mut copy = Batch::new();
+        (0..3).for_each(|row| copy.push_copy(&batch, row));
+        assert_eq!(copy, batch);
+        assert_eq!([0, 1, 2].map(|row| batch.parts(row)), [(3, 9), (2, 2), (1, 1)]);
+        copy.align_documents();
+        assert_eq!([0, 1, 2].map(|row| copy.parts(row)), [(3, 3), (2, 3), (1, 3)]);
+    }
 
     proptest! {
         #[test]

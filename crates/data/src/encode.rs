@@ -1,5 +1,6 @@
 //! Pairs of texts into rows of token ids: special tokens, truncation, and a count of what was cut.
 
+mod parts;
 mod template;
 mod truncate;
 
@@ -10,6 +11,7 @@ use tokenizers::Tokenizer;
 
 use crate::batch::Batch;
 use crate::error::{Error, ErrorKind, Result};
+pub use parts::{DocumentPosition, MaskPlace, PairParts};
 use template::Template;
 pub use truncate::{Truncation, TruncationReport};
 
@@ -37,6 +39,7 @@ pub struct PairEncoder {
     tokenizer: Tokenizer,
     template: Template,
     config: PairConfig,
+    parts: Option<PairParts>,
     vocab_size: usize,
     pad_id: u32,
 }
@@ -58,7 +61,7 @@ impl PairEncoder {
         check_lengths(&config, template.n_specials())?;
         let largest = tokenizer.get_vocab(true).into_values().chain(template.special_ids()).max();
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
-        Ok(Self { tokenizer, template, config, vocab_size, pad_id })
+        Ok(Self { tokenizer, template, config, parts: None, vocab_size, pad_id })
     }
 
     /// Reads a `tokenizer.json`.
@@ -72,6 +75,73 @@ impl PairEncoder {
         })?;
         Self::new(tokenizer, config)
             .map_err(|error| Error::file(path, ErrorKind::Invalid(error.to_string())))
+    }
+
+    /// The same for a model that reads the two parts of a row apart first: documents are cut at what
+    /// remains beside the longest query, and do not otherwise depend on it.
+    ///
+    /// # Errors
+    /// When the tokenizer has no mask token and queries get some, the lengths leave no room for them,
+    /// documents would start inside the longest query, or the truncation is not
+    /// [`Truncation::SecondOnly`].
+    pub fn with_parts(self, parts: PairParts) -> Result<Self> {
+        let invalid = |message: String| Err(ErrorKind::Invalid(message).into());
+        if self.config.truncation != Truncation::SecondOnly {
+            return invalid("truncation: where query and document are read apart, expected `second-only`, found `longest-first`".to_owned());
+        }
+        let mut template = Template::probe(&self.tokenizer)?;
+        if parts.query_masks > 0 {
+            let names = ["[MASK]", "<mask>"];
+            let Some(id) = names.iter().find_map(|name| self.tokenizer.token_to_id(name)) else {
+                return invalid(
+                    "query_masks: the tokenizer has no `[MASK]` or `<mask>`".to_owned(),
+                );
+            };
+            template = template.with_masks(id, parts.query_masks, parts.mask_place);
+        }
+        check_lengths(&self.config, template.n_specials())?;
+        let longest = template.n_query_specials() + self.config.query_max_length;
+        if let DocumentPosition::Fixed(position) = parts.position
+            && position < longest
+        {
+            return invalid(format!(
+                "position `fixed:{position}` is inside the longest query, which has {longest} tokens with its special ones",
+            ));
+        }
+        Ok(Self { template, parts: Some(parts), ..self })
+    }
+
+    /// How the parts of a row are kept apart, if they are.
+    #[must_use]
+    pub fn parts(&self) -> Option<PairParts> {
+        self.parts
+    }
+
+    /// One more than the last position that a token can have.
+    #[must_use]
+    pub fn n_positions(&self) -> usize {
+        let longest_query = self.template.n_query_specials() + self.config.query_max_length;
+        match self.parts.map(|parts| parts.position) {
+            Some(DocumentPosition::Fixed(position)) => {
+                position + self.config.max_length - longest_query
+            }
+            _ => self.config.max_length,
+        }
+    }
+
+    /// Tokens of a document that are kept beside a query of so many.
+    #[must_use]
+    pub fn room(&self, n_query: usize) -> usize {
+        let longest = self.config.query_max_length;
+        let n_query = if self.parts.is_some() { longest } else { n_query.min(longest) };
+        self.config.max_length.saturating_sub(self.template.n_specials() + n_query)
+    }
+
+    /// Lets documents start where the longest query of a batch ends, where that is the rule.
+    pub fn align(&self, batch: &mut Batch) {
+        if self.parts.is_some_and(|parts| parts.position == DocumentPosition::PaddedQuery) {
+            batch.align_documents();
+        }
     }
 
     /// The token ids of one text, without special tokens and uncut.
@@ -104,11 +174,21 @@ impl PairEncoder {
         batch: &mut Batch,
         report: &mut TruncationReport,
     ) {
-        let (query, document) =
-            truncate::pair(&self.config, self.template.n_specials(), query, document, report);
+        let n_specials = self.template.n_specials();
+        let (query, document) = match self.parts {
+            None => truncate::pair(&self.config, n_specials, query, document, report),
+            Some(_) => {
+                let lengths = (self.config.query_max_length, self.room(0));
+                truncate::apart(lengths, query, document, report)
+            }
+        };
         let (ids, type_ids) = batch.open_row();
         self.template.write(query, document, ids, type_ids);
-        batch.close_row();
+        let position = match self.parts.map(|parts| parts.position) {
+            Some(DocumentPosition::Fixed(position)) => Some(position),
+            _ => None,
+        };
+        batch.close_row(Some(self.template.n_query_specials() + query.len()), position);
     }
 
     /// Adds the row of one pair of texts.

@@ -10,7 +10,7 @@ mod weights;
 use std::path::Path as FilePath;
 
 pub use initialise::initialise;
-pub use load::{Loaded, NewHead, load};
+pub use load::{Loaded, NewHead, load, load_split};
 pub use save::{Contents, save};
 
 pub(crate) use parameters::{Path, transpose, values};

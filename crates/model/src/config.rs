@@ -16,6 +16,8 @@ use crate::encoder::electra::ElectraConfig;
 use crate::encoder::modernbert::ModernBertConfig;
 use crate::encoder::roberta::{RobertaConfig, RobertaFamily};
 use crate::error::{Error, Result};
+use crate::head::LinearShape;
+use crate::split::{SplitConfig, compressor_tensor};
 pub(crate) use modules::{Modules, Step, StepKind};
 
 /// The configuration of a cross-encoder.
@@ -25,6 +27,10 @@ pub struct Config {
     pub encoder: EncoderConfig,
     /// Outputs of the head; a reranker has one.
     pub n_labels: usize,
+    /// How the encoder is split, if it is.
+    split: Option<SplitConfig>,
+    /// Whether the head is PreTTR's, and the names of tensors are.
+    is_prettr: bool,
     /// A head made of modules, which stands in for the architecture's own.
     modules: Option<Modules>,
     /// Every key of the file, for saving it again.
@@ -49,6 +55,13 @@ pub enum EncoderConfig {
     /// `deberta-v2`, which v3 is too
     Deberta(DebertaConfig),
 }
+
+/// The class of models whose head is one linear map of the first token.
+///
+/// # Source
+/// Hofstätter et al. 2020, "Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge
+/// Distillation"; the class and its names are those of the checkpoints published with it.
+const PRETTR: &str = "PreTTR";
 
 /// Reads the keys of one architecture.
 type Parse = fn(&Map<String, Value>) -> std::result::Result<EncoderConfig, String>;
@@ -120,7 +133,8 @@ impl Config {
             _ => unreachable!("a configuration is a JSON object"),
         };
         raw.insert("model_type".to_owned(), json!("bert"));
-        Self { encoder: EncoderConfig::Bert(config.clone()), n_labels: 1, modules: None, raw }
+        let encoder = EncoderConfig::Bert(config.clone());
+        Self { encoder, n_labels: 1, split: None, is_prettr: false, modules: None, raw }
     }
 
     fn parse(raw: Map<String, Value>) -> std::result::Result<Self, String> {
@@ -136,7 +150,17 @@ impl Config {
         }
         let encoder = parse(&raw)?;
         encoder.architecture().check()?;
+        let classes = raw.get("architectures").and_then(Value::as_array);
+        let is_prettr = classes.is_some_and(|all| all.iter().any(|class| class == PRETTR));
+        let split = SplitConfig::parse(&raw)?;
+        if is_prettr && split.is_none() {
+            return Err("join_layer_idx: expected a number, found nothing".to_owned());
+        }
+        if let Some(split) = &split {
+            split.check(encoder.architecture().n_layers())?;
+        }
         let n_labels = match (raw.get("id2label"), raw.get("num_labels")) {
+            _ if is_prettr => 1,
             (Some(Value::Object(labels)), _) => labels.len(),
             (_, Some(n)) => n.as_u64().ok_or("num_labels: expected a number")? as usize,
             // What transformers assumes; a bare encoder says nothing.
@@ -145,7 +169,7 @@ impl Config {
         if n_labels == 0 {
             return Err("id2label: expected at least one label, found none".to_owned());
         }
-        Ok(Self { encoder, n_labels, modules: None, raw })
+        Ok(Self { encoder, n_labels, split, is_prettr, modules: None, raw })
     }
 
     /// The same encoder under a head with `n_labels` outputs.
@@ -153,6 +177,49 @@ impl Config {
     pub fn with_labels(mut self, n_labels: usize) -> Self {
         self.n_labels = n_labels;
         self
+    }
+
+    /// How the encoder is split, if it is.
+    #[must_use]
+    pub fn split(&self) -> Option<SplitConfig> {
+        self.split
+    }
+
+    /// The same encoder, split. With `new_head` the head becomes PreTTR's: one linear map of the first
+    /// token, for DistilBERT without a constant.
+    ///
+    /// # Errors
+    /// Why the encoder is not split like this, if it is not.
+    pub fn with_split(
+        mut self,
+        split: SplitConfig,
+        new_head: bool,
+    ) -> std::result::Result<Self, String> {
+        split.check(self.architecture().n_layers())?;
+        if new_head {
+            self.is_prettr = true;
+            self.modules = None;
+            self.n_labels = 1;
+        }
+        self.split = Some(split);
+        Ok(self)
+    }
+
+    /// Whether the head is one linear map of the first token, as PreTTR's authors have it.
+    #[must_use]
+    pub fn is_prettr(&self) -> bool {
+        self.is_prettr
+    }
+
+    /// PreTTR's head, if this is a model of the class.
+    pub(crate) fn linear_head(&self) -> Option<LinearShape> {
+        let head = self.architecture().head();
+        let is_distilbert = matches!(self.encoder, EncoderConfig::DistilBert(_));
+        self.is_prettr.then_some(LinearShape {
+            hidden: head.hidden,
+            bias: !is_distilbert,
+            dropout: if is_distilbert { 0.0 } else { head.dropout_after },
+        })
     }
 
     /// The same with the head that `modules.json` of the checkpoint describes, if it does.
@@ -195,6 +262,16 @@ impl Config {
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut raw = self.raw.clone();
+        if let Some(split) = &self.split {
+            split.write(&mut raw);
+        }
+        if self.is_prettr {
+            raw.retain(|key, _| !["id2label", "label2id", "num_labels"].contains(&key.as_str()));
+            raw.insert("architectures".to_owned(), json!([PRETTR]));
+            let mut text = serde_json::to_string_pretty(&raw).expect("JSON values serialise");
+            text.push('\n');
+            return text;
+        }
         let names: Vec<String> = (0..self.n_labels).map(|i| format!("LABEL_{i}")).collect();
         if self.modules.is_some() {
             // The encoder is saved without a head, as it came.
@@ -243,14 +320,18 @@ impl Config {
         match path {
             ["encoder", _, rest @ ..] => {
                 let prefix = architecture.prefix();
-                let names = architecture.encoder_tensors(rest);
-                if self.modules.is_some() {
+                let names = match rest {
+                    ["split", "compressor", rest @ ..] => vec![compressor_tensor(rest)],
+                    _ => architecture.encoder_tensors(rest),
+                };
+                if self.modules.is_some() || self.is_prettr {
                     return names;
                 }
                 names.into_iter().map(|name| format!("{prefix}.{name}")).collect()
             }
             ["head", _, rest @ ..] => vec![match &self.modules {
                 Some(modules) => modules.tensor(rest),
+                None if self.is_prettr => format!("_classification_layer.{}", rest[rest.len() - 1]),
                 None => architecture.head_tensor(rest),
             }],
             other => unreachable!("a cross-encoder has no parameter {other:?}"),

@@ -12,6 +12,7 @@ use crate::head::{Head, Pooling, pooling};
 use crate::input::Input;
 use crate::layer::{Linear, with_seeds};
 use crate::scores::Scores;
+use crate::split::Split;
 
 /// An encoder with its classification head.
 #[derive(Module, Debug)]
@@ -25,11 +26,27 @@ impl CrossEncoder {
     #[must_use]
     pub fn zeros(config: &Config, device: &Device) -> Self {
         let architecture = config.architecture();
-        let head = match config.modules() {
-            Some(modules) => Head::of_modules(modules, device),
-            None => Head::zeros(&architecture.head(), config.n_labels, device),
+        let head = match (config.modules(), config.linear_head()) {
+            (Some(modules), _) => Head::of_modules(modules, device),
+            (None, Some(linear)) => Head::linear(linear, config.n_labels, device),
+            (None, None) => Head::zeros(&architecture.head(), config.n_labels, device),
         };
-        Self { encoder: architecture.encoder(device), head }
+        let mut encoder = architecture.encoder(device);
+        if let (Some(config), Some(split)) = (config.split(), encoder.split_mut()) {
+            *split = Split::zeros(&config, architecture.head().hidden, device);
+        }
+        Self { encoder, head }
+    }
+
+    /// The same weights with another number of layers in which query and document are read apart.
+    ///
+    /// # Panics
+    /// When the encoder cannot be split.
+    #[must_use]
+    pub fn with_join_layer(mut self, join_layer: usize) -> Self {
+        let split = self.encoder.split_mut().expect("the encoder can be split");
+        split.set_join_layer(join_layer);
+        self
     }
 
     /// Returns one logit per row and label: `[rows, labels]`.

@@ -18,10 +18,13 @@ use burn::tensor::Tensor;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 use crate::layer::Linear;
+use crate::split::Split;
 pub(crate) use architecture::Architecture;
 use deberta::Deberta;
 pub use post_norm::PostNorm;
 pub use pre_norm::PreNorm;
+
+const NOT_SPLIT: &str = "a DeBERTa is not split: configurations are checked";
 
 /// An encoder of any supported architecture.
 #[derive(Module, Debug)]
@@ -105,6 +108,43 @@ impl Encoder {
         match self {
             Self::Bert(_) | Self::Deberta(_) => x,
             Self::ModernBert(encoder) => encoder.final_norm(x),
+        }
+    }
+
+    /// Returns what is kept of every token below the split, each part of a row for itself:
+    /// `[tokens, kept]`.
+    ///
+    /// # Panics
+    /// When the encoder cannot be split.
+    #[must_use]
+    pub fn lower(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        match self {
+            Self::Bert(encoder) => encoder.lower(input, seeds),
+            Self::ModernBert(encoder) => encoder.lower(input, seeds),
+            Self::Deberta(_) => panic!("{NOT_SPLIT}"),
+        }
+    }
+
+    /// Returns what the head reads of the first token of every row, from what was kept below the
+    /// split: `[rows, hidden]`.
+    ///
+    /// # Panics
+    /// When the encoder cannot be split.
+    #[must_use]
+    pub fn upper(&self, kept: Tensor<2>, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        match self {
+            Self::Bert(encoder) => encoder.upper(kept, input, seeds),
+            Self::ModernBert(encoder) => encoder.upper(kept, input, seeds),
+            Self::Deberta(_) => panic!("{NOT_SPLIT}"),
+        }
+    }
+
+    /// The split, where the encoder can have one.
+    pub(crate) fn split_mut(&mut self) -> Option<&mut Split> {
+        match self {
+            Self::Bert(encoder) => Some(encoder.split_mut()),
+            Self::ModernBert(encoder) => Some(encoder.split_mut()),
+            Self::Deberta(_) => None,
         }
     }
 

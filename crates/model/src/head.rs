@@ -1,5 +1,6 @@
 //! Classification heads: the hidden states of a row into one logit per label.
 
+mod linear;
 mod modular;
 pub(crate) mod pooling;
 
@@ -9,6 +10,8 @@ use burn::tensor::{Device, Tensor};
 use crate::config::Modules;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::layer::{Activation, LayerNorm, Linear};
+pub use linear::LinearHead;
+pub(crate) use linear::LinearShape;
 pub use modular::ModularHead;
 pub use pooling::Pooling;
 
@@ -65,6 +68,8 @@ pub enum Head {
     Bert(BertHead),
     /// A chain of modules of sentence-transformers.
     Modules(ModularHead),
+    /// One linear map.
+    Linear(LinearHead),
 }
 
 /// A linear map, an activation, perhaps a norm, and a linear map to the labels.
@@ -105,12 +110,18 @@ impl Head {
         Self::Modules(ModularHead::zeros(modules, device))
     }
 
+    /// The same for a head that is one linear map.
+    pub(crate) fn linear(shape: LinearShape, n_labels: usize, device: &Device) -> Self {
+        Self::Linear(LinearHead::zeros(shape, n_labels, device))
+    }
+
     /// Which hidden states the head reads.
     #[must_use]
     pub fn pooling(&self) -> Pooling {
         match self {
             Self::Bert(head) => head.pooling,
             Self::Modules(head) => head.pooling(),
+            Self::Linear(_) => Pooling::First,
         }
     }
 
@@ -119,6 +130,7 @@ impl Head {
         match self {
             Self::Bert(head) => vec![&mut head.pooler, &mut head.classifier],
             Self::Modules(head) => head.linears_mut(),
+            Self::Linear(head) => head.linears_mut(),
         }
     }
 
@@ -130,6 +142,7 @@ impl Head {
         match self {
             Self::Bert(head) => head.forward(pooled, seeds),
             Self::Modules(head) => head.forward(pooled),
+            Self::Linear(head) => head.forward(pooled, seeds),
         }
     }
 }

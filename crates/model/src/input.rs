@@ -11,12 +11,15 @@ pub struct Input {
     pub ids: Tensor<1, Int>,
     /// Segment ids: `[tokens]`.
     pub type_ids: Tensor<1, Int>,
-    /// The place of each token in its row: `[tokens]`.
+    /// The position of each token: `[tokens]`; in the first part of a row its place, in the second what
+    /// the batch says.
     pub positions: Tensor<1, Int>,
     /// Where the first token of each row stands: `[rows]`.
     pub first_tokens: Tensor<1, Int>,
     /// Where each row starts and ends.
     pub rows: Rows,
+    /// The same for the two parts of every row, one after the other; either may be empty.
+    pub parts: Rows,
 }
 
 impl Input {
@@ -29,14 +32,24 @@ impl Input {
         };
         let from = |values: &[u32]| ints(values.iter().map(|&v| v.cast_signed()).collect());
         let rows = Rows::from_offsets(batch.row_offsets());
-        let positions =
-            rows.lengths().flat_map(|n| 0..i32::try_from(n).expect("a row fits i32")).collect();
+        let mut positions = Vec::with_capacity(batch.n_tokens());
+        let mut lengths = Vec::with_capacity(2 * rows.len());
+        for (row_idx, length) in rows.lengths().enumerate() {
+            let (n_query, position) = batch.parts(row_idx);
+            let parts = [(0, n_query), (position, length - n_query)];
+            for (first, n) in parts {
+                let first = i32::try_from(first).expect("a position fits i32");
+                positions.extend(first..first + i32::try_from(n).expect("a row fits i32"));
+                lengths.push(n as u32);
+            }
+        }
         Self {
             ids: from(batch.ids()),
             type_ids: from(batch.type_ids()),
             positions: ints(positions),
             first_tokens: from(&rows.offsets()[..rows.len()]),
             rows,
+            parts: Rows::from_lengths(&lengths),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A checkpoint beside golden values of transformers: token ids, logits and hidden states.
 
 mod golden;
+mod split;
 
 use std::path::Path;
 
@@ -67,8 +68,12 @@ pub fn compare_as(
     device: &Device,
     change: impl FnOnce(CrossEncoder) -> CrossEncoder,
 ) -> Result<Parity> {
-    let new_head = golden.logits().is_none().then_some(checkpoint::NewHead { seed: 0 });
+    let has_head = golden.logits().is_some() || golden.split().is_some();
+    let new_head = (!has_head).then_some(checkpoint::NewHead { seed: 0 });
     let loaded = checkpoint::load(directory, new_head, device)?;
+    if let Some(split) = golden.split() {
+        return split.compare(directory, loaded, change, device);
+    }
     let model = change(loaded.model);
     let encoded = encode(&directory.join("tokenizer.json"), golden)?;
     let expected = golden.batch();

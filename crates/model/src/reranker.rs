@@ -80,8 +80,7 @@ impl Reranker {
         check_precision(precision, device)?;
         let loaded = checkpoint::load(directory, new_head, device)?;
         let settings = Settings::read(directory, &loaded.config)?;
-        let tokenizer = directory.join("tokenizer.json");
-        let encoder = PairEncoder::open(&tokenizer, settings.pairs())?;
+        let encoder = settings.encoder(directory)?;
         if loaded.config.n_labels != 1 {
             let problem = format!(
                 "a reranker has one label, found {}; {}",
@@ -118,9 +117,7 @@ impl Reranker {
     ) -> Result<Self> {
         encoder.check_vocabulary(config.vocab_size())?;
         let limit = config.max_positions();
-        if settings.max_length > limit {
-            return Err(Error::TooLong { found: settings.max_length, limit });
-        }
+        check_positions(&encoder, limit)?;
         Ok(Self {
             model: for_inference(model, precision, device),
             encoder,
@@ -143,11 +140,8 @@ impl Reranker {
     /// # Errors
     /// When rows may be longer than the model's positions, or queries leave no room for documents.
     pub fn with_settings(self, settings: Settings) -> Result<Self> {
-        if settings.max_length > self.max_positions {
-            let limit = self.max_positions;
-            return Err(Error::TooLong { found: settings.max_length, limit });
-        }
-        let encoder = PairEncoder::new(self.encoder.tokenizer().clone(), settings.pairs())?;
+        let encoder = settings.encoder_like(&self.encoder)?;
+        check_positions(&encoder, self.max_positions)?;
         Ok(Self { encoder, settings, ..self })
     }
 
@@ -156,7 +150,7 @@ impl Reranker {
     /// # Errors
     /// When windows would overlap by as much as they are long.
     pub fn with_long_documents(self, long_documents: LongDocuments) -> Result<Self> {
-        let least = self.room(self.settings.query_max_length);
+        let least = self.encoder.room(self.settings.query_max_length);
         let window = long_documents.window.map_or(least, |window| window.min(least));
         if long_documents.overlap >= window {
             return Err(Error::Overlap { overlap: long_documents.overlap, window });
@@ -197,7 +191,7 @@ impl Reranker {
         let mut pairs = Batch::new();
         let mut n_windows = Vec::new();
         for group in groups {
-            let room = self.room(group.query.len());
+            let room = self.encoder.room(group.query.len());
             for document in &group.documents {
                 let windows = self.long_documents.windows(document.len(), room);
                 n_windows.push(windows.len());
@@ -239,24 +233,23 @@ impl Reranker {
         Ok((scores, report))
     }
 
-    /// How many tokens of a document fit beside a query of so many.
-    fn room(&self, n_query: usize) -> usize {
-        let taken = self.encoder.n_specials() + n_query.min(self.settings.query_max_length);
-        self.settings.max_length.saturating_sub(taken)
-    }
-
     /// The scores of some rows, in their order, by one forward pass.
     fn score_rows(&self, pairs: &Batch, rows: &[usize]) -> Vec<f32> {
         let mut batch = Batch::new();
         for &row_idx in rows {
-            let (ids, type_ids) = pairs.row(row_idx);
-            batch.push_row(ids, type_ids);
+            batch.push_copy(pairs, row_idx);
         }
         batch.end_group();
         let scores = self.model.scores(&batch, &self.device, DropoutSeeds::inference());
         let data = scores.rows().into_data().convert::<f32>();
         data.try_into_vec().expect("the data was just made f32")
     }
+}
+
+/// Refuses rows that the model has no positions for.
+fn check_positions(encoder: &PairEncoder, limit: usize) -> Result<()> {
+    let found = encoder.n_positions();
+    if found > limit { Err(Error::TooLong { found, limit }) } else { Ok(()) }
 }
 
 fn is_cpu(device: &Device) -> bool {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tamis_data::{PairConfig, Truncation};
+use tamis_data::{DocumentPosition, MaskPlace, PairConfig, PairEncoder, PairParts, Truncation};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -24,6 +24,9 @@ pub struct Settings {
     /// What serving applies to a raw score.
     #[serde(default)]
     pub activation: Activation,
+    /// How query and document are kept apart, for a model that reads them apart first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<PairParts>,
 }
 
 /// What serving applies to a raw score; everything else uses the raw score.
@@ -51,17 +54,44 @@ impl Settings {
     /// For a checkpoint without `tamis.json`: all positions of the model up to 512, queries of at most
     /// a quarter of that, and the activation that sentence-transformers would apply if `config.json`
     /// says so.
+    ///
+    /// For a PreTTR, what its authors used where the model has the positions: queries of 30 tokens with
+    /// their special ones and 8 mask tokens after them, documents of 200 with theirs, which start at
+    /// position 38 whatever the query is.
     #[must_use]
     pub fn of_model(config: &Config) -> Self {
+        if config.split().is_some() {
+            return Self::of_split(config);
+        }
         let max_length = config.max_positions().min(512);
         Self {
             max_length,
             query_max_length: max_length / 4,
             truncation: Truncation::SecondOnly,
+            parts: None,
             activation: match config.activation_path() {
                 Some(path) if path == Activation::Sigmoid.torch_path() => Activation::Sigmoid,
                 _ => Activation::None,
             },
+        }
+    }
+
+    fn of_split(config: &Config) -> Self {
+        let masks = if config.is_prettr() { 8 } else { 0 };
+        let limit = config.max_positions();
+        // `[CLS]` and `[SEP]`, and the `[SEP]` of the document.
+        let query_max_length = 28.min(limit / 8);
+        let position = query_max_length + 2 + masks;
+        Self {
+            max_length: (position + 199).min(limit),
+            query_max_length,
+            truncation: Truncation::SecondOnly,
+            activation: Activation::None,
+            parts: Some(PairParts {
+                position: DocumentPosition::Fixed(position),
+                query_masks: masks,
+                mask_place: MaskPlace::AfterSeparator,
+            }),
         }
     }
 
@@ -87,6 +117,30 @@ impl Settings {
         let mut text = serde_json::to_string_pretty(self).expect("settings serialise");
         text.push('\n');
         std::fs::write(&path, text).map_err(|error| Error::io(&path, error))
+    }
+
+    /// The tokenizer of a checkpoint directory, to encode pairs like this.
+    ///
+    /// # Errors
+    /// When the file cannot be read, the tokenizer does not make pairs, or the lengths leave no room.
+    pub fn encoder(&self, directory: &Path) -> Result<PairEncoder> {
+        let path = directory.join("tokenizer.json");
+        self.with_parts(PairEncoder::open(&path, self.pairs())?)
+    }
+
+    /// The same for the tokenizer of another encoder.
+    ///
+    /// # Errors
+    /// As [`encoder`](Self::encoder).
+    pub(crate) fn encoder_like(&self, other: &PairEncoder) -> Result<PairEncoder> {
+        self.with_parts(PairEncoder::new(other.tokenizer().clone(), self.pairs())?)
+    }
+
+    fn with_parts(&self, encoder: PairEncoder) -> Result<PairEncoder> {
+        Ok(match self.parts {
+            Some(parts) => encoder.with_parts(parts)?,
+            None => encoder,
+        })
     }
 
     /// The part that encodes pairs.

@@ -262,8 +262,7 @@ pub(crate) fn loss(
 fn part(batch: &Batch, rows: Range<usize>) -> Batch {
     let mut part = Batch::new();
     for row in rows {
-        let (ids, type_ids) = batch.row(row);
-        part.push_row(ids, type_ids);
+        part.push_copy(batch, row);
     }
     part.end_group();
     part

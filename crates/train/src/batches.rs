@@ -264,6 +264,7 @@ impl<'a> Batches<'a> {
             teacher_scores.extend(group.teacher_scores.iter().map(|s| s.unwrap_or(0.0)));
             teacher_scores.resize(labels.len(), 0.0);
         }
+        self.encoder.align(&mut batch);
         let teacher_scores = self.drawing.with_teacher.then_some(teacher_scores);
         Ok(MicroBatch { batch, labels, teacher_scores })
     }

@@ -2,6 +2,7 @@
 
 mod data;
 mod dev;
+mod split;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ use crate::schedule::ScheduleKind;
 use crate::workers::Split;
 pub use data::{DataRecipe, Folders};
 pub use dev::DevRecipe;
+pub use split::SplitRecipe;
 
 /// One training, whole. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,9 @@ pub struct ModelRecipe {
     /// Where the weights come from.
     #[serde(default)]
     pub init: Init,
+    /// Query and document apart in the first layers; as in the checkpoint when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitRecipe>,
 }
 
 /// Where the weights of a model come from.
@@ -258,6 +263,10 @@ impl Recipe {
                 "data.in_batch_negatives: documents of other queries have no teacher scores".into(),
             ),
             (self.train.steps != Some(0), "train.steps: expected above 0".into()),
+            (
+                self.model.split.is_none_or(|split| split.compress != Some(0)),
+                "model.split.compress: expected above 0".into(),
+            ),
             (!self.train.loss.terms.is_empty(), "train.loss: expected at least one term".into()),
         ];
         if let Some((_, problem)) = conditions.into_iter().find(|(holds, _)| !holds) {

@@ -21,7 +21,7 @@ use crate::log::Log;
 use crate::optimizer::{LayerRates, n_layers};
 use crate::plateau::Plateau;
 use crate::precision::Precision;
-use crate::recipe::{Init, Recipe, TrainRecipe};
+use crate::recipe::{Init, Recipe, SplitRecipe, TrainRecipe};
 use crate::run_directory::RunDirectory;
 use crate::schedule::Schedule;
 use crate::source::Source;
@@ -78,11 +78,15 @@ pub fn train(
         query_max_length: recipe.data.query_max_length,
         truncation: recipe.data.truncation,
         activation: activation(&recipe.train.loss),
+        parts: match &recipe.model.split {
+            Some(split) => Some(split.parts()),
+            None => Settings::read(source, &config)?.parts,
+        },
     };
-    let encoder = PairEncoder::open(&source.join("tokenizer.json"), settings.pairs())?;
+    let encoder = settings.encoder(source)?;
     encoder.check_vocabulary(config.vocab_size())?;
-    if settings.max_length > config.max_positions() {
-        let (found, limit) = (settings.max_length, config.max_positions());
+    if encoder.n_positions() > config.max_positions() {
+        let (found, limit) = (encoder.n_positions(), config.max_positions());
         return Err(tamis_model::Error::TooLong { found, limit }.into());
     }
 
@@ -314,17 +318,25 @@ fn initial_model(
     device: &Device,
 ) -> Result<(CrossEncoder, Config, Vec<String>, Vec<String>)> {
     let source = &recipe.model.path;
+    let split = recipe.model.split.as_ref().map(SplitRecipe::config);
     let new_head = match recipe.model.init {
         Init::Checkpoint => None,
         Init::NewHead => Some(checkpoint::NewHead { seed: recipe.seed }),
         Init::Scratch => {
-            let config = Config::read(&source.join("config.json"))?.with_labels(1);
+            let path = source.join("config.json");
+            let mut config = Config::read(&path)?.with_labels(1);
+            if let Some(split) = split {
+                config = config.with_split(split, true).map_err(|p| Error::recipe(&path, p))?;
+            }
             let zeros = CrossEncoder::zeros(&config, device);
             let model = checkpoint::initialise(zeros, &config, recipe.seed);
             return Ok((model, config, Vec::new(), Vec::new()));
         }
     };
-    let loaded = checkpoint::load(source, new_head, device)?;
+    let loaded = match split {
+        Some(split) => checkpoint::load_split(source, new_head, split, recipe.seed, device)?,
+        None => checkpoint::load(source, new_head, device)?,
+    };
     if loaded.config.n_labels != 1 {
         let problem = format!(
             "{}: a reranker has one label, found {}; model.init = \"new-head\" makes one",

@@ -161,7 +161,7 @@ impl Trainer {
         let longest = args.shapes.iter().map(|shape| shape.tokens).max().unwrap_or(0);
         let settings = Settings::read(&args.model, &loaded.config)?;
         let settings = Settings { max_length: longest, query_max_length: longest / 2, ..settings };
-        let encoder = PairEncoder::open(&args.model.join("tokenizer.json"), settings.pairs())?;
+        let encoder = settings.encoder(&args.model)?;
         let learner = Learner::new(
             loaded.model,
             &OptimizerRecipe::default(),

@@ -2,6 +2,7 @@
 
 use tokenizers::{Encoding, Token, Tokenizer};
 
+use super::parts::MaskPlace;
 use crate::error::{ErrorKind, Result};
 
 /// Where the two texts of a pair go and which special tokens surround them.
@@ -60,6 +61,31 @@ impl Template {
             ))
             .into()),
         }
+    }
+
+    /// The same with tokens that are added to every query, around the special tokens that end it.
+    pub(super) fn with_masks(mut self, id: u32, n: usize, place: MaskPlace) -> Self {
+        let masks = std::iter::repeat_n(Special { id, type_id: self.query_type }, n);
+        let place = match place {
+            MaskPlace::BeforeSeparator => 0,
+            MaskPlace::AfterSeparator => self.n_ending_query(),
+        };
+        self.between.splice(place..place, masks);
+        self
+    }
+
+    /// Tokens of the query's part beside the query itself.
+    pub(super) fn n_query_specials(&self) -> usize {
+        self.before.len() + self.n_ending_query()
+    }
+
+    /// How many of the special tokens between the texts belong to the query: those with another type
+    /// than the document's, or of equal types the first half (RoBERTa ends a text and begins another).
+    fn n_ending_query(&self) -> usize {
+        if self.query_type == self.document_type {
+            return self.between.len().div_ceil(2);
+        }
+        self.between.iter().take_while(|special| special.type_id != self.document_type).count()
     }
 
     /// How many special tokens a pair has.

@@ -68,6 +68,26 @@ pub(super) fn pair<'a>(
         Truncation::SecondOnly => (query_length, document.len().min(room - query_length)),
         Truncation::LongestFirst => longest_first(query_length, document.len(), room),
     };
+    cut((kept_query, kept_document), query, document, report)
+}
+
+/// The parts of a query and a document that fit limits of their own.
+pub(super) fn apart<'a>(
+    (query_length, document_length): (usize, usize),
+    query: &'a [u32],
+    document: &'a [u32],
+    report: &mut TruncationReport,
+) -> (&'a [u32], &'a [u32]) {
+    let kept = (query.len().min(query_length), document.len().min(document_length));
+    cut(kept, query, document, report)
+}
+
+fn cut<'a>(
+    (kept_query, kept_document): (usize, usize),
+    query: &'a [u32],
+    document: &'a [u32],
+    report: &mut TruncationReport,
+) -> (&'a [u32], &'a [u32]) {
     let dropped = query.len() - kept_query + document.len() - kept_document;
     report.rows += 1;
     report.truncated_rows += u64::from(dropped > 0);

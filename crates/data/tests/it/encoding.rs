@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use tamis_data::vocabulary::{VocabularyConfig, train};
-use tamis_data::{Batch, PairConfig, PairEncoder, Truncation, TruncationReport};
+use tamis_data::{
+    Batch, DocumentPosition, MaskPlace, PairConfig, PairEncoder, PairParts, Truncation,
+    TruncationReport,
+};
 use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
 const WORDS: [&str; 12] = [
@@ -86,6 +89,69 @@ proptest! {
         let expected = oracle(&query, &document, max_length, TruncationStrategy::LongestFirst);
         prop_assert_eq!(Some((ids, type_ids)), expected);
     }
+
+    /// Each text alone through the library, cut at its own length, the document without its first token.
+    #[test]
+    fn apart_each_text_is_as_the_library_has_it_alone(
+        query in text(), document in text(), longest_query in 1usize..12, room in 1usize..20,
+        query_masks in 0usize..4, after in any::<bool>(), gap in 0usize..5, fixed in any::<bool>(),
+    ) {
+        let alone = |text: &str, max_length: usize| {
+            let mut tokenizer = tokenizer();
+            let params = TruncationParams { max_length, ..TruncationParams::default() };
+            tokenizer.with_truncation(Some(params)).unwrap();
+            tokenizer.encode(text, true).unwrap().get_ids().to_vec()
+        };
+        let mut expected = alone(&query, longest_query + 2);
+        let end = expected.len() - usize::from(!after);
+        let mask = tokenizer().token_to_id("[MASK]").unwrap();
+        expected.splice(end..end, std::iter::repeat_n(mask, query_masks));
+        let n_query = expected.len();
+        expected.extend(&alone(&document, room + 2)[1..]);
+
+        let config = PairConfig {
+            max_length: longest_query + query_masks + room + 3,
+            query_max_length: longest_query,
+            truncation: Truncation::SecondOnly,
+        };
+        let first = longest_query + query_masks + 2 + gap;
+        let parts = PairParts {
+            position: if fixed { DocumentPosition::Fixed(first) } else { DocumentPosition::PaddedQuery },
+            query_masks,
+            mask_place: if after { MaskPlace::AfterSeparator } else { MaskPlace::BeforeSeparator },
+        };
+        let encoder = PairEncoder::new(tokenizer(), config).unwrap().with_parts(parts).unwrap();
+        let (mut batch, mut report) = (Batch::new(), TruncationReport::default());
+        encoder.encode(&query, &document, &mut batch, &mut report).unwrap();
+        prop_assert_eq!(batch.row(0).0, &expected[..]);
+        prop_assert_eq!(batch.parts(0), (n_query, if fixed { first } else { n_query }));
+        prop_assert!(batch.parts(0).1 + expected.len() - n_query <= encoder.n_positions());
+        prop_assert_eq!(encoder.room(0), room);
+        prop_assert_eq!(encoder.room(longest_query + 9), room);
+        let n_texts = [&query, &document].map(|text| encoder.tokenize(text).unwrap().len());
+        let kept = expected.len() - 3 - query_masks;
+        prop_assert_eq!(report.dropped_tokens as usize, n_texts[0] + n_texts[1] - kept);
+        prop_assert_eq!(report.truncated_queries == 1, n_texts[0] > longest_query);
+    }
+}
+
+#[test]
+fn parts_that_cannot_be_kept_apart_are_refused() {
+    let config =
+        PairConfig { max_length: 24, query_max_length: 8, truncation: Truncation::SecondOnly };
+    let with = |config, parts| PairEncoder::new(tokenizer(), config).unwrap().with_parts(parts);
+    let parts = |position, query_masks| PairParts { position, query_masks, ..Default::default() };
+    assert!(with(config, parts(DocumentPosition::Fixed(14), 4)).is_ok());
+    let error = with(config, parts(DocumentPosition::Fixed(13), 4)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "position `fixed:13` is inside the longest query, which has 14 tokens with its special ones"
+    );
+    let error = with(config, parts(DocumentPosition::PaddedQuery, 13)).unwrap_err();
+    assert!(error.to_string().contains("leave no room for a document"), "{error}");
+    let longest_first = PairConfig { truncation: Truncation::LongestFirst, ..config };
+    let error = with(longest_first, PairParts::default()).unwrap_err();
+    assert!(error.to_string().contains("expected `second-only`"), "{error}");
 }
 
 #[test]

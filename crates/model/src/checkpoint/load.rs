@@ -12,6 +12,7 @@ use super::weights::Weights;
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
 use crate::error::{Error, Result};
+use crate::split::SplitConfig;
 
 /// A model read from disk.
 #[derive(Debug)]
@@ -44,11 +45,42 @@ pub struct NewHead {
 /// those that it needs. With `new_head`, tensors of the head may be missing or made for another
 /// number of labels, and those of other heads are left out.
 pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) -> Result<Loaded> {
-    let mut config = Config::read(&directory.join("config.json"))?;
+    load_as(directory, new_head, Ok, None, device)
+}
+
+/// A change to a configuration, or why it cannot be.
+type Change = std::result::Result<Config, String>;
+
+/// The same with the encoder split otherwise than the checkpoint says. With `new_head` the head becomes
+/// that of PreTTR. A compressor that the checkpoint lacks is drawn from the seed.
+///
+/// # Errors
+/// As [`load`], and when the encoder cannot be split like this.
+pub fn load_split(
+    directory: &FilePath,
+    new_head: Option<NewHead>,
+    split: SplitConfig,
+    seed: u64,
+    device: &Device,
+) -> Result<Loaded> {
+    let change = |config: Config| config.with_split(split, new_head.is_some());
+    load_as(directory, new_head, change, Some(seed), device)
+}
+
+fn load_as(
+    directory: &FilePath,
+    new_head: Option<NewHead>,
+    change: impl FnOnce(Config) -> Change,
+    compressor_seed: Option<u64>,
+    device: &Device,
+) -> Result<Loaded> {
+    let path = directory.join("config.json");
+    let mut config = Config::read(&path)?;
     config = match new_head {
         Some(_) => config.with_labels(1),
         None => config.with_modules_of(directory)?,
     };
+    config = change(config).map_err(|problem| Error::config(&path, problem))?;
     let mut weights = Weights::open(directory)?;
     for step in config.modules().iter().flat_map(|modules| &modules.steps) {
         weights.add_module(directory, &step.path)?;
@@ -67,10 +99,13 @@ pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) ->
     if let Some(error) = failure {
         return Err(error);
     }
-    let of_head = |found: &Wrong| new_head.is_some() && found.path.starts_with("head.");
-    let (replaced, misshapen): (Vec<Wrong>, Vec<Wrong>) = misshapen.into_iter().partition(of_head);
+    let of_new = |found: &Wrong| {
+        (new_head.is_some() && found.path.starts_with("head."))
+            || (compressor_seed.is_some() && found.path.contains(".compressor."))
+    };
+    let (replaced, misshapen): (Vec<Wrong>, Vec<Wrong>) = misshapen.into_iter().partition(of_new);
     missing.extend(replaced);
-    let (drawn, missing): (Vec<Wrong>, Vec<Wrong>) = missing.into_iter().partition(of_head);
+    let (drawn, missing): (Vec<Wrong>, Vec<Wrong>) = missing.into_iter().partition(of_new);
     let architecture = config.architecture();
     let (left_out, unused): (Vec<String>, Vec<String>) = weights
         .names()
@@ -106,8 +141,8 @@ pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) ->
         return Err(Error::Tensors { path, missing: names(missing), unused, misshapen });
     }
     let paths = drawn.iter().map(|found| found.path.clone()).collect();
-    let model = match new_head {
-        Some(NewHead { seed }) => initialise_only(model, &config, seed, paths),
+    let model = match new_head.map(|NewHead { seed }| seed).or(compressor_seed) {
+        Some(seed) => initialise_only(model, &config, seed, paths),
         None => model,
     };
     let drawn = drawn.into_iter().map(|found| found.name).collect();

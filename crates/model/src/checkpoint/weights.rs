@@ -127,7 +127,7 @@ impl Weights {
         let whole = format!("{prefix}.{name}");
         let candidates = [Some(name.to_owned()), old(name), bare.map(str::to_owned)]
             .into_iter()
-            .chain([bare.and_then(old), Some(whole)]);
+            .chain([bare.and_then(old), old(&whole), Some(whole)]);
         candidates
             .flatten()
             .find_map(|name| self.tensors.get_key_value(&name))

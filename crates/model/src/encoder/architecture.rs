@@ -43,6 +43,11 @@ pub(crate) trait Architecture: Debug {
     /// The longest row that there are positions for.
     fn max_positions(&self) -> usize;
 
+    /// Layers that a forward pass goes through, where the encoder can be split between them.
+    fn n_layers(&self) -> Option<usize> {
+        None
+    }
+
     /// How a new weight is drawn. The path is that of the cross-encoder's fields.
     fn draw(&self, path: &[&str]) -> Draw;
 }

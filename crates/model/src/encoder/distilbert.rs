@@ -136,6 +136,10 @@ impl Architecture for DistilBertConfig {
         self.vocab_size
     }
 
+    fn n_layers(&self) -> Option<usize> {
+        Some(self.n_layers)
+    }
+
     fn max_positions(&self) -> usize {
         self.max_position_embeddings
     }

@@ -67,6 +67,10 @@ impl Architecture for ElectraConfig {
         self.bert.vocab_size
     }
 
+    fn n_layers(&self) -> Option<usize> {
+        Some(self.bert.num_hidden_layers)
+    }
+
     fn max_positions(&self) -> usize {
         self.bert.max_position_embeddings
     }

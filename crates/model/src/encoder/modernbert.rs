@@ -274,6 +274,10 @@ impl Architecture for ModernBertConfig {
         self.vocab_size
     }
 
+    fn n_layers(&self) -> Option<usize> {
+        Some(self.num_hidden_layers)
+    }
+
     fn max_positions(&self) -> usize {
         self.max_position_embeddings
     }

@@ -3,12 +3,16 @@
 
 mod layer;
 
+use std::ops::Range;
+
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use tamis_ops::Rows;
 
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 use crate::layer::{Activation, Embedding, LayerNorm, Linear};
+use crate::split::Split;
 pub(super) use layer::{PostNormLayer, layer_field};
 
 /// What tells one post-norm transformer from another.
@@ -86,6 +90,7 @@ pub struct PostNorm {
     embedding_norm: LayerNorm,
     projection: Option<Linear>,
     layers: Vec<PostNormLayer>,
+    split: Split,
     #[module(skip)]
     schedule: Vec<usize>,
     #[module(skip)]
@@ -118,6 +123,7 @@ impl PostNorm {
             layers: (0..shape.n_layers)
                 .map(|_| PostNormLayer::zeros(shape.hidden, &shape.layer, device))
                 .collect(),
+            split: Split::default(),
             schedule,
             n_segments: shape.n_segments,
             pad_id: shape.positions.and_then(|positions| positions.pad_id),
@@ -127,56 +133,96 @@ impl PostNorm {
 
     pub(super) fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
         let mut states = vec![self.embed(input, seeds)];
-        for &step in &self.schedule {
+        for step in 0..self.schedule.len() {
             let last = states[states.len() - 1].clone();
-            states.push(self.layers[step].forward(last, input, seeds));
+            states.push(self.layer(step, last, input, seeds));
         }
         states
     }
 
     pub(super) fn tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let embedded = self.embed(input, seeds);
-        self.pass(&self.schedule, embedded, input, seeds)
+        self.pass(0..self.schedule.len(), embedded, input, seeds)
     }
 
-    /// The last layer is only computed where it is read: after its attention, for first tokens alone.
     pub(super) fn first_tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
-        let first = |x: Tensor<2>| x.select(0, input.first_tokens.clone());
         let embedded = self.embed(input, seeds);
-        let Some((&last, steps)) = self.schedule.split_last() else { return first(embedded) };
-        let x = self.pass(steps, embedded, input, seeds);
-        let last = &self.layers[last];
-        let context = last.context(x.clone(), input, seeds);
-        last.finish(first(context), first(x), seeds)
+        self.first_tokens_from(0, embedded, input, seeds)
+    }
+
+    /// What is kept of every token below the split: `[tokens, kept]`.
+    pub(super) fn lower(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let embedded = self.embed(input, seeds);
+        let mut x = embedded;
+        for step in 0..self.split.join_layer() {
+            let rows = self.split.rows(step, input);
+            x = self.layers[self.schedule[step]].forward(x, rows, seeds);
+        }
+        self.split.compress(x)
+    }
+
+    /// The first token of every row above the split, of what was kept: `[rows, hidden]`.
+    pub(super) fn upper(
+        &self,
+        kept: Tensor<2>,
+        input: &Input,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        self.first_tokens_from(self.split.join_layer(), self.split.restore(kept), input, seeds)
     }
 
     pub(super) fn n_layers(&self) -> usize {
         self.schedule.len()
     }
 
-    pub(super) fn layer(
+    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        let layers = self.layers.iter_mut().flat_map(PostNormLayer::linears_mut);
+        self.projection.iter_mut().chain(layers).chain(self.split.linears_mut()).collect()
+    }
+
+    pub(super) fn split_mut(&mut self) -> &mut Split {
+        &mut self.split
+    }
+
+    /// The last layer is only computed where it is read: after its attention, for first tokens alone.
+    fn first_tokens_from(
         &self,
-        index: usize,
+        step: usize,
         x: Tensor<2>,
         input: &Input,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
-        self.layers[self.schedule[index]].forward(x, input, seeds)
-    }
-
-    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        let layers = self.layers.iter_mut().flat_map(PostNormLayer::linears_mut);
-        self.projection.iter_mut().chain(layers).collect()
+        let first = |x: Tensor<2>| x.select(0, input.first_tokens.clone());
+        if step == self.schedule.len() {
+            return first(x);
+        }
+        let last = self.schedule.len() - 1;
+        let x = self.pass(step..last, x, input, seeds);
+        let layer = &self.layers[self.schedule[last]];
+        let context = layer.context(x.clone(), self.split.rows(last, input), seeds);
+        self.split.after(last, layer.finish(first(context), first(x), seeds))
     }
 
     fn pass(
         &self,
-        steps: &[usize],
+        steps: Range<usize>,
         x: Tensor<2>,
         input: &Input,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
-        steps.iter().fold(x, |x, &step| self.layers[step].forward(x, input, seeds))
+        steps.fold(x, |x, step| self.layer(step, x, input, seeds))
+    }
+
+    pub(super) fn layer(
+        &self,
+        step: usize,
+        x: Tensor<2>,
+        input: &Input,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        let rows = self.split.rows(step, input);
+        let x = self.layers[self.schedule[step]].forward(x, rows, seeds);
+        self.split.after(step, x)
     }
 
     pub(super) fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
@@ -189,7 +235,11 @@ impl PostNorm {
         if let Some(table) = &self.position_embeddings {
             let positions = match self.pad_id {
                 None => input.positions.clone(),
-                Some(pad_id) => positions_beside_padding(input, pad_id),
+                // Apart, a padding token that the query spells out does not move the document.
+                Some(pad_id) if self.split.join_layer() > 0 => {
+                    positions_beside_padding(input, &input.parts, pad_id)
+                }
+                Some(pad_id) => positions_beside_padding(input, &input.rows, pad_id),
             };
             sum = sum + table.forward(positions);
         }
@@ -202,15 +252,25 @@ impl PostNorm {
     }
 }
 
-/// RoBERTa's positions: `[tokens]`. Texts may spell out the padding token, so it is not only filling.
-fn positions_beside_padding(input: &Input, pad_id: u32) -> Tensor<1, Int> {
+/// RoBERTa's positions: `[tokens]`. Texts may spell out the padding token, so it is not only filling;
+/// it is not counted within the rows that are given.
+fn positions_beside_padding(input: &Input, rows: &Rows, pad_id: u32) -> Tensor<1, Int> {
+    let device = input.ids.device();
     let [n_tokens] = input.ids.dims();
+    let starts: Vec<i32> = rows
+        .offsets()
+        .windows(2)
+        .flat_map(|pair| (pair[0]..pair[1]).map(move |_| pair[0].cast_signed()))
+        .collect();
+    let starts = Tensor::<1, Int>::from_data(TensorData::new(starts, [n_tokens]), &device);
     let counted = input.ids.clone().not_equal_elem(pad_id).int();
     let up_to = counted.clone().cumsum(0);
     let before = up_to.clone() - counted.clone();
-    let places = Tensor::<1, Int>::arange(0..n_tokens as i64, &input.ids.device());
-    let before_row = before.select(0, places - input.positions.clone());
-    (up_to - before_row) * counted + i64::from(pad_id)
+    let before_row = before.select(0, starts.clone());
+    // Where the row's positions start, and after a gap in them by how much it moves them.
+    let places = Tensor::<1, Int>::arange(0..n_tokens as i64, &device);
+    let moved = input.positions.clone() - (places - starts);
+    (up_to - before_row + moved) * counted + i64::from(pad_id)
 }
 
 #[cfg(test)]
@@ -225,7 +285,20 @@ mod tests {
         batch.push_row(&[1, 7], &[0; 2]);
         batch.end_group();
         let input = Input::new(&batch, &Device::flex());
-        let positions = positions_beside_padding(&input, 1).into_data().convert::<i64>();
+        let positions =
+            positions_beside_padding(&input, &input.rows, 1).into_data().convert::<i64>();
         assert_eq!(positions.try_into_vec::<i64>().unwrap(), [2, 3, 1, 4, 5, 1, 2]);
+    }
+
+    #[test]
+    fn the_positions_of_a_document_start_where_the_batch_says() {
+        let mut batch = Batch::new();
+        batch.push_pair(&[0, 1, 5, 2, 2, 6, 1, 7], &[0; 8], 4, 9);
+        batch.end_group();
+        let input = Input::new(&batch, &Device::flex());
+        let positions = |rows| positions_beside_padding(&input, rows, 1).into_data();
+        let vec = |data: TensorData| data.convert::<i64>().try_into_vec::<i64>().unwrap();
+        assert_eq!(vec(positions(&input.rows)), [2, 1, 3, 4, 10, 11, 1, 12]);
+        assert_eq!(vec(positions(&input.parts)), [2, 1, 3, 4, 11, 12, 1, 13]);
     }
 }

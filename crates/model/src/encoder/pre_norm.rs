@@ -2,11 +2,12 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use tamis_ops::{AttentionConfig, Rotary};
+use tamis_ops::{AttentionConfig, Rotary, Rows};
 
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 use crate::layer::{Activation, Embedding, LayerNorm, Linear};
+use crate::split::Split;
 
 /// What tells one pre-norm transformer from another.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,7 @@ pub struct PreNorm {
     embedding_norm: LayerNorm,
     layers: Vec<PreNormLayer>,
     final_norm: LayerNorm,
+    split: Split,
     #[module(skip)]
     head: usize,
     #[module(skip)]
@@ -123,6 +125,7 @@ impl PreNorm {
             embedding_norm: norm(),
             layers: (0..shape.is_local.len()).map(layer).collect(),
             final_norm: norm(),
+            split: Split::default(),
             head: shape.hidden / shape.n_heads,
             reach: shape.reach,
             thetas: [shape.global_theta, shape.local_theta],
@@ -134,9 +137,9 @@ impl PreNorm {
     pub(super) fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
         let pass = self.pass(input);
         let mut states = vec![self.embed(input, seeds)];
-        for layer in &self.layers {
+        for index in 0..self.layers.len() {
             let last = states[states.len() - 1].clone();
-            states.push(layer.forward(last, &pass, seeds));
+            states.push(self.step(index, last, &pass, seeds));
         }
         states
     }
@@ -144,21 +147,33 @@ impl PreNorm {
     pub(super) fn tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let pass = self.pass(input);
         let embedded = self.embed(input, seeds);
-        let x = self.layers.iter().fold(embedded, |x, layer| layer.forward(x, &pass, seeds));
-        self.final_norm.forward(x)
+        let steps = 0..self.layers.len();
+        self.final_norm.forward(steps.fold(embedded, |x, index| self.step(index, x, &pass, seeds)))
     }
 
-    /// The last layer is only computed where it is read: after its attention, for first tokens alone.
     pub(super) fn first_tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
-        let first = |x: Tensor<2>| x.select(0, input.first_tokens.clone());
         let embedded = self.embed(input, seeds);
-        let Some((last, layers)) = self.layers.split_last() else {
-            return self.final_norm.forward(first(embedded));
-        };
+        self.first_tokens_from(0, embedded, input, seeds)
+    }
+
+    /// What is kept of every token below the split: `[tokens, kept]`.
+    pub(super) fn lower(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let pass = self.pass(input);
-        let x = layers.iter().fold(embedded, |x, layer| layer.forward(x, &pass, seeds));
-        let context = last.context(x.clone(), &pass, seeds);
-        self.final_norm.forward(last.finish(first(context), first(x), seeds))
+        let mut x = self.embed(input, seeds);
+        for index in 0..self.split.join_layer() {
+            x = self.layers[index].forward(x, &pass, self.split.rows(index, input), seeds);
+        }
+        self.split.compress(x)
+    }
+
+    /// The first token of every row above the split, of what was kept: `[rows, hidden]`.
+    pub(super) fn upper(
+        &self,
+        kept: Tensor<2>,
+        input: &Input,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        self.first_tokens_from(self.split.join_layer(), self.split.restore(kept), input, seeds)
     }
 
     pub(super) fn n_layers(&self) -> usize {
@@ -172,7 +187,7 @@ impl PreNorm {
         input: &Input,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
-        self.layers[index].forward(x, &self.pass(input), seeds)
+        self.step(index, x, &self.pass(input), seeds)
     }
 
     pub(super) fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
@@ -180,7 +195,45 @@ impl PreNorm {
     }
 
     pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        self.layers.iter_mut().flat_map(PreNormLayer::linears_mut).collect()
+        let layers = self.layers.iter_mut().flat_map(PreNormLayer::linears_mut);
+        layers.chain(self.split.linears_mut()).collect()
+    }
+
+    pub(super) fn split_mut(&mut self) -> &mut Split {
+        &mut self.split
+    }
+
+    /// The last layer is only computed where it is read: after its attention, for first tokens alone.
+    fn first_tokens_from(
+        &self,
+        step: usize,
+        x: Tensor<2>,
+        input: &Input,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        let first = |x: Tensor<2>| x.select(0, input.first_tokens.clone());
+        let n_layers = self.layers.len();
+        if step == n_layers {
+            return self.final_norm.forward(first(x));
+        }
+        let pass = self.pass(input);
+        let x = (step..n_layers - 1).fold(x, |x, index| self.step(index, x, &pass, seeds));
+        let last = &self.layers[n_layers - 1];
+        let rows = self.split.rows(n_layers - 1, input);
+        let context = last.context(x.clone(), &pass, rows, seeds);
+        let x = last.finish(first(context), first(x), seeds);
+        self.final_norm.forward(self.split.after(n_layers - 1, x))
+    }
+
+    fn step(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        pass: &Pass<'_>,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        let x = self.layers[index].forward(x, pass, self.split.rows(index, pass.input), seeds);
+        self.split.after(index, x)
     }
 
     pub(super) fn embed(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
@@ -210,13 +263,25 @@ impl PreNormLayer {
         [&mut self.qkv, &mut self.attention_output, &mut self.intermediate, &mut self.output]
     }
 
-    fn forward(&self, x: Tensor<2>, pass: &Pass<'_>, seeds: &mut DropoutSeeds) -> Tensor<2> {
-        let context = self.context(x.clone(), pass, seeds);
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        pass: &Pass<'_>,
+        rows: &Rows,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        let context = self.context(x.clone(), pass, rows, seeds);
         self.finish(context, x, seeds)
     }
 
     /// What every token gathers from its row: `[tokens, hidden]`.
-    fn context(&self, x: Tensor<2>, pass: &Pass<'_>, seeds: &mut DropoutSeeds) -> Tensor<2> {
+    fn context(
+        &self,
+        x: Tensor<2>,
+        pass: &Pass<'_>,
+        rows: &Rows,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
         let normal = match &self.attention_norm {
             Some(norm) => norm.forward(x),
             None => x,
@@ -224,11 +289,11 @@ impl PreNormLayer {
         let rotary = if self.is_local { &pass.local } else { &pass.global };
         // Queries and keys are turned, values are not.
         let qkv = self.qkv.forward(normal);
-        let qkv = tamis_ops::rotary(qkv, &pass.input.rows, rotary, 2 * self.n_heads);
+        let qkv = tamis_ops::rotary(qkv, rows, rotary, 2 * self.n_heads);
         let dropout = seeds.next(self.attention_dropout);
         let config = AttentionConfig::bidirectional(self.n_heads, qkv.dims()[1] / 3 / self.n_heads);
         let config = if self.is_local { config.within(pass.reach) } else { config };
-        tamis_ops::attention(qkv, &pass.input.rows, config, dropout)
+        tamis_ops::attention(qkv, rows, config, dropout)
     }
 
     /// Everything after attention, token by token: `[tokens, hidden]`, or any rows of it.

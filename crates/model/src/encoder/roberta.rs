@@ -83,6 +83,10 @@ impl Architecture for RobertaConfig {
         self.bert.vocab_size
     }
 
+    fn n_layers(&self) -> Option<usize> {
+        Some(self.bert.num_hidden_layers)
+    }
+
     fn max_positions(&self) -> usize {
         self.bert.max_position_embeddings - self.bert.pad_token_id as usize - 1
     }

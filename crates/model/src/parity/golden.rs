@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use tamis_data::{Batch, Truncation};
 
+use super::split::{self, SplitGolden};
 use super::{numbers, worst};
 use crate::error::{Error, Result};
 use crate::input::Input;
@@ -19,6 +21,8 @@ pub struct Golden {
     truncation: Truncation,
     logits: Option<Vec<f32>>,
     hidden_states: Vec<(usize, HiddenStates)>,
+    /// In place of all that for a model whose encoder is split.
+    split: Option<SplitGolden>,
 }
 
 /// Hidden states of padded rows: `[rows, padded, hidden]`.
@@ -48,9 +52,9 @@ struct TokenizerCall {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct Pair {
-    query: String,
-    passage: String,
+pub(super) struct Pair {
+    pub(super) query: String,
+    pub(super) passage: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -86,7 +90,7 @@ impl Golden {
     /// Whether golden values of this kind belong to a model that this library covers.
     #[must_use]
     pub fn is_covered(kind: &str) -> bool {
-        kind == KIND
+        [KIND, split::KIND].contains(&kind)
     }
 
     /// Reads `expected.json` and, where present, `expected.safetensors` of a folder.
@@ -96,6 +100,9 @@ impl Golden {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("expected.json");
         let text = std::fs::read_to_string(&path).map_err(|error| Error::io(&path, error))?;
+        if Self::kind(folder)?.as_deref() == Some(split::KIND) {
+            return Self::of_split(path, SplitGolden::read(&text, folder)?);
+        }
         let file: File =
             serde_json::from_str(&text).map_err(|error| Error::config(&path, error.to_string()))?;
         let bad = |problem: String| Error::config(&path, problem);
@@ -123,7 +130,28 @@ impl Golden {
             .as_ref()
             .map(|rows| rows.iter().flatten().map(|&logit| logit as f32).collect());
         let hidden_states = hidden_states(&folder.join("expected.safetensors"))?;
-        Ok(Self { path, file, truncation, logits, hidden_states })
+        Ok(Self { path, file, truncation, logits, hidden_states, split: None })
+    }
+
+    fn of_split(path: PathBuf, split: SplitGolden) -> Result<Self> {
+        let file = File {
+            kind: split::KIND.to_owned(),
+            tokenizer_call: TokenizerCall { truncation: "only_second".to_owned(), max_length: 0 },
+            pairs: split.pairs().to_vec(),
+            batch: Padded {
+                input_ids: Vec::new(),
+                attention_mask: Vec::new(),
+                token_type_ids: None,
+            },
+            logits: None,
+        };
+        let (truncation, hidden_states) = (Truncation::SecondOnly, Vec::new());
+        Ok(Self { path, file, truncation, logits: None, hidden_states, split: Some(split) })
+    }
+
+    /// The golden values of a model whose encoder is split.
+    pub(super) fn split(&self) -> Option<&SplitGolden> {
+        self.split.as_ref()
     }
 
     /// The file that was read.
@@ -191,6 +219,16 @@ impl Golden {
 }
 
 impl HiddenStates {
+    /// Those of a tensor of that shape.
+    fn of(view: &TensorView<'_>) -> Option<Self> {
+        let (&[n_rows, padded, width], Dtype::F32) = (view.shape(), view.dtype()) else {
+            return None;
+        };
+        let (chunks, _) = view.data().as_chunks::<4>();
+        let values = chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
+        Some(Self { n_rows, padded, width, values })
+    }
+
     /// The largest difference from `[tokens, hidden]` states, as a part of `1 + |expected|`.
     pub(super) fn worst(&self, input: &Input, states: Tensor<2>) -> f32 {
         let [_, width] = states.dims();
@@ -208,6 +246,17 @@ impl HiddenStates {
     }
 }
 
+/// The hidden states of one name, where the file has them.
+pub(super) fn hidden_state(path: &Path, name: &str) -> Result<Option<HiddenStates>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|error| Error::weights(path, error.to_string()))?;
+    Ok(file.tensor(name).ok().and_then(|view| HiddenStates::of(&view)))
+}
+
 fn hidden_states(path: &Path) -> Result<Vec<(usize, HiddenStates)>> {
     if !path.exists() {
         return Ok(Vec::new());
@@ -218,14 +267,9 @@ fn hidden_states(path: &Path) -> Result<Vec<(usize, HiddenStates)>> {
     let mut states = Vec::new();
     for (name, view) in file.tensors() {
         let number = name.strip_prefix("hidden_states.").and_then(|n| n.parse::<usize>().ok());
-        let (Some(number), &[n_rows, padded, width], Dtype::F32) =
-            (number, view.shape(), view.dtype())
-        else {
-            continue;
-        };
-        let (chunks, _) = view.data().as_chunks::<4>();
-        let values = chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
-        states.push((number, HiddenStates { n_rows, padded, width, values }));
+        if let (Some(number), Some(found)) = (number, HiddenStates::of(&view)) {
+            states.push((number, found));
+        }
     }
     states.sort_by_key(|&(number, _)| number);
     Ok(states)

@@ -9,6 +9,7 @@ mod checkpoints;
 mod hub;
 mod parity;
 mod scoring;
+mod split;
 mod variants;
 
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ fn tiny_checkpoint(directory: &std::path::Path) -> tamis_model::Config {
         query_max_length: 8,
         truncation: tamis_data::Truncation::SecondOnly,
         activation: Activation::Sigmoid,
+        parts: None,
     };
     let contents = checkpoint::Contents {
         model: &model,

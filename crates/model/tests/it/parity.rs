@@ -70,6 +70,8 @@ mod with_fixtures {
                 continue;
             }
             let parity = compare(&folder, &Golden::read(&folder).unwrap()).unwrap();
+            // Of a PreTTR there are twenty times as many scores, and no bounded function before them.
+            let tolerance = if kind == "prettr" { 2.0 * tolerance } else { tolerance };
             if !parity.scores_hold(tolerance) {
                 problems.push(format!("{}: {parity:?}", folder.display()));
             }

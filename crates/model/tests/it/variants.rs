@@ -15,17 +15,17 @@ use tamis_model::{Activation, CrossEncoder, DropoutSeeds, Input, Precision, Sett
 
 /// `testdata/variants.json`, which `testdata/variants.py` makes with transformers.
 #[derive(Deserialize)]
-struct Variants {
-    rows: Vec<Vec<u32>>,
-    type_ids: Vec<Vec<u32>>,
-    variants: Vec<Variant>,
+pub(crate) struct Variants {
+    pub(crate) rows: Vec<Vec<u32>>,
+    pub(crate) type_ids: Vec<Vec<u32>>,
+    pub(crate) variants: Vec<Variant>,
 }
 
 #[derive(Deserialize)]
-struct Variant {
-    name: String,
+pub(crate) struct Variant {
+    pub(crate) name: String,
     class: String,
-    config: Value,
+    pub(crate) config: Value,
     tensors: BTreeMap<String, Vec<usize>>,
     logits: Vec<Vec<f32>>,
     /// The files of a head in modules of sentence-transformers.
@@ -34,10 +34,10 @@ struct Variant {
 }
 
 /// Name, shape and values of every tensor.
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 impl Variants {
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
         serde_json::from_str(include_str!("../../testdata/variants.json")).unwrap()
     }
 
@@ -51,29 +51,30 @@ impl Variants {
     }
 }
 
+/// The rule of `variants.py`.
+pub(crate) fn values(name: &str, shape: &[usize]) -> Vec<f32> {
+    let seed = name.bytes().fold(0_u32, |s, b| s.wrapping_mul(31).wrapping_add(b.into()));
+    let is_scale = name.ends_with("weight") && shape.len() == 1;
+    (0..shape.iter().product::<usize>())
+        .map(|place| {
+            let mut x = (place as u32).wrapping_mul(2_654_435_761).wrapping_add(seed);
+            for _ in 0..2 {
+                x = (x ^ (x >> 16)).wrapping_mul(0x045d_9f3b);
+            }
+            x ^= x >> 16;
+            let value = (f64::from(x) / 4_294_967_296.0 - 0.5) * 1.2;
+            (if is_scale { value * 0.5 + 1.0 } else { value }) as f32
+        })
+        .collect()
+}
+
 impl Variant {
-    /// The rule of `variants.py`.
-    fn tensors(&self) -> Tensors {
-        let values = |name: &str, shape: &[usize]| -> Vec<f32> {
-            let seed = name.bytes().fold(0_u32, |s, b| s.wrapping_mul(31).wrapping_add(b.into()));
-            let is_scale = name.ends_with("weight") && shape.len() == 1;
-            (0..shape.iter().product::<usize>())
-                .map(|place| {
-                    let mut x = (place as u32).wrapping_mul(2_654_435_761).wrapping_add(seed);
-                    for _ in 0..2 {
-                        x = (x ^ (x >> 16)).wrapping_mul(0x045d_9f3b);
-                    }
-                    x ^= x >> 16;
-                    let value = (f64::from(x) / 4_294_967_296.0 - 0.5) * 1.2;
-                    (if is_scale { value * 0.5 + 1.0 } else { value }) as f32
-                })
-                .collect()
-        };
+    pub(crate) fn tensors(&self) -> Tensors {
         let tensors = self.tensors.iter();
         tensors.map(|(n, shape)| (n.clone(), (shape.clone(), values(n, shape)))).collect()
     }
 
-    fn write_config(&self, directory: &Path) {
+    pub(crate) fn write_config(&self, directory: &Path) {
         std::fs::write(directory.join("config.json"), self.config.to_string()).unwrap();
         for (name, json) in &self.files {
             let path = directory.join(name);
@@ -83,7 +84,7 @@ impl Variant {
     }
 
     /// The model in the form that transformers saves.
-    fn load(&self) -> checkpoint::Loaded {
+    pub(crate) fn load(&self) -> checkpoint::Loaded {
         let directory = tempfile::tempdir().unwrap();
         self.write_config(directory.path());
         write_folder(&self.tensors(), Dtype::F32, directory.path());
@@ -104,7 +105,7 @@ impl Variant {
 }
 
 /// Writes the encoder's tensors, and those of modules into their folders.
-fn write_folder(tensors: &Tensors, dtype: Dtype, directory: &Path) {
+pub(crate) fn write_folder(tensors: &Tensors, dtype: Dtype, directory: &Path) {
     let mut folders: BTreeMap<&str, Tensors> = BTreeMap::new();
     for (name, tensor) in tensors {
         let (folder, name) = name.split_once('/').unwrap_or(("", name));
@@ -234,6 +235,7 @@ fn saving_keeps_names_shapes_values_and_class() {
             query_max_length: 8,
             truncation: Truncation::SecondOnly,
             activation: Activation::None,
+            parts: None,
         };
         let contents = checkpoint::Contents {
             model: &loaded.model,

@@ -519,6 +519,7 @@ mod with_fixtures {
                 query_max_length: 8,
                 truncation: tamis_data::Truncation::SecondOnly,
                 activation: Activation::None,
+                parts: None,
             };
             let out = source.path().join("gradients");
             let contents = checkpoint::Contents {

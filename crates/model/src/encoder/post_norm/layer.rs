@@ -2,11 +2,10 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use tamis_ops::{AttentionConfig, Dropout};
+use tamis_ops::{AttentionConfig, Dropout, Rows};
 
 use super::LayerShape;
 use crate::dropout_seeds::DropoutSeeds;
-use crate::input::Input;
 use crate::layer::{Activation, LayerNorm, Linear};
 
 /// A layer of BERT and its like.
@@ -48,26 +47,16 @@ impl PostNormLayer {
         }
     }
 
-    pub(crate) fn forward(
-        &self,
-        x: Tensor<2>,
-        input: &Input,
-        seeds: &mut DropoutSeeds,
-    ) -> Tensor<2> {
-        let context = self.context(x.clone(), input, seeds);
+    pub(crate) fn forward(&self, x: Tensor<2>, rows: &Rows, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let context = self.context(x.clone(), rows, seeds);
         self.finish(context, x, seeds)
     }
 
     /// What every token gathers from its row: `[tokens, hidden]`.
-    pub(crate) fn context(
-        &self,
-        x: Tensor<2>,
-        input: &Input,
-        seeds: &mut DropoutSeeds,
-    ) -> Tensor<2> {
+    pub(crate) fn context(&self, x: Tensor<2>, rows: &Rows, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let dropout = seeds.next(self.attention_dropout);
         let config = AttentionConfig::bidirectional(self.n_heads, x.dims()[1] / self.n_heads);
-        tamis_ops::attention(self.queries_keys_values(x), &input.rows, config, dropout)
+        tamis_ops::attention(self.queries_keys_values(x), rows, config, dropout)
     }
 
     /// The three projections side by side: `[tokens, 3 * hidden]`.
