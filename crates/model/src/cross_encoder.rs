@@ -115,6 +115,9 @@ impl CrossEncoder {
     /// The head keeps `f32`: scores of a coarser type would tie.
     #[must_use]
     pub fn packed(mut self, precision: Precision) -> Self {
+        if self.head.pooling() == Pooling::First {
+            self.encoder.pack_first_token();
+        }
         self.encoder.linears_mut().into_iter().for_each(|linear| linear.pack(precision));
         self.head.linears_mut().into_iter().for_each(|linear| linear.pack(Precision::F32));
         self
