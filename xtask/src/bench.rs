@@ -2,6 +2,7 @@
 
 mod forward;
 mod peer;
+mod prettr;
 mod shape;
 mod train;
 
@@ -16,11 +17,13 @@ pub struct BenchArgs {
 enum Workload {
     Forward(forward::ForwardArgs),
     Train(train::TrainArgs),
+    Prettr(prettr::PrettrArgs),
 }
 
 pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     match &args.workload {
         Workload::Forward(args) => forward::forward(args),
         Workload::Train(args) => train::train(args),
+        Workload::Prettr(args) => prettr::prettr(args),
     }
 }

@@ -8,6 +8,7 @@ mod datasets;
 mod device;
 mod evaluate;
 mod fuse;
+mod index;
 mod main_job;
 mod mine;
 mod model;
@@ -49,6 +50,7 @@ enum Command {
     Watch(watch::WatchArgs),
     Prepare(prepare::PrepareArgs),
     Rerank(rerank::RerankArgs),
+    Index(index::IndexArgs),
     Mine(mine::MineArgs),
     Score(score::ScoreArgs),
     Eval(evaluate::Args),
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::watch(&args).map(|()| done),
         Command::Prepare(args) => prepare::prepare(&args).map(|()| done),
         Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
+        Command::Index(args) => index::index(&args).map(|()| done),
         Command::Mine(args) => mine::mine(&args).map(|()| done),
         Command::Score(args) => score::score(&args).map(|()| done),
         Command::Eval(args) => evaluate::run(args),

@@ -1,14 +1,19 @@
 //! `cargo xtask rerank`: a first stage's run into a reranked run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use tamis_data::term_store::TermStore;
 use tamis_data::{
     DocId, QueryId, Run, ScoredDocument, TextGroup, TruncationReport, format, output,
 };
 use tamis_model::checkpoint::NewHead;
-use tamis_model::{LongDocuments, OpenOptions, Precision, Reranker, WindowPooling};
+use tamis_model::{
+    LongDocuments, OpenOptions, Precision, Reranker, TermCandidate, TermGroup, WindowPooling,
+};
 
 use crate::device::device;
 use crate::model;
@@ -16,6 +21,9 @@ use crate::progress::{Progress, say};
 
 /// Queries that are scored in one call, between two signs of life.
 const QUERIES_PER_CALL: usize = 8;
+
+/// Memory for documents that are computed because a store lacks them.
+const CACHE_BYTES: usize = 256 << 20;
 
 /// Rerank the candidates of a run with a trained model.
 ///
@@ -33,8 +41,13 @@ pub struct RerankArgs {
     queries: PathBuf,
 
     /// Documents, in the same formats; may be repeated
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "terms")]
     corpus: Vec<PathBuf>,
+
+    /// A store of documents that `index` made with this model. Those that it lacks are computed from the
+    /// corpus, if one is given
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["max_length", "window"])]
+    terms: Option<PathBuf>,
 
     /// The first stage's run
     #[arg(long, value_name = "FILE")]
@@ -100,6 +113,10 @@ pub fn rerank(args: &RerankArgs) -> Result<()> {
         window: args.window,
         overlap: args.overlap,
     })?;
+    if let Some(path) = &args.terms {
+        let store = TermStore::open_for(path, &reranker.term_identity()?)?;
+        reranker = reranker.with_terms(Arc::new(store), CACHE_BYTES)?;
+    }
     let files = Files { queries: &args.queries, corpus: &args.corpus, run: &args.run };
     let run = rerank_files(&reranker, &files, args.depth, &args.tag)?;
     output::write_file(&args.out, |out| format::trec::write_run(&run, out))?;
@@ -124,7 +141,11 @@ pub fn rerank_files(
     let first = top(&format::read_run(files.run)?, depth)?;
     let queries = format::read_queries(files.queries)?;
     let corpus: Vec<&Path> = files.corpus.iter().map(PathBuf::as_path).collect();
-    let documents = format::read_documents_of_run(&corpus, &first)?;
+    let documents = if corpus.is_empty() {
+        BTreeMap::new()
+    } else {
+        format::read_documents_of_run(&corpus, &first)?
+    };
 
     let mut run = Run::new(tag);
     let mut report = TruncationReport::default();
@@ -133,18 +154,32 @@ pub fn rerank_files(
     let mut n_scored = 0;
     let entries: Vec<(&QueryId, &[ScoredDocument])> = first.iter().collect();
     for entries in entries.chunks(QUERIES_PER_CALL) {
-        let groups = entries
-            .iter()
-            .map(|(query, candidates)| {
-                let text = queries
-                    .get(query.as_str())
-                    .with_context(|| format!("{}: unknown query `{query}`", files.run.display()))?;
-                let document = |id: &DocId| documents[id.as_str()].as_str();
-                let documents = candidates.iter().map(|c| document(&c.document)).collect();
-                Ok(TextGroup { query: text, documents })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let (scores, cut) = reranker.score(&groups)?;
+        let text = |query: &QueryId| {
+            queries
+                .get(query.as_str())
+                .map(String::as_str)
+                .with_context(|| format!("{}: unknown query `{query}`", files.run.display()))
+        };
+        let (scores, cut) = match reranker.terms() {
+            None => {
+                let groups = entries.iter().map(|&(query, candidates)| {
+                    let document = |id: &DocId| documents[id.as_str()].as_str();
+                    let documents = candidates.iter().map(|c| document(&c.document)).collect();
+                    Ok(TextGroup { query: text(query)?, documents })
+                });
+                reranker.score(&groups.collect::<Result<Vec<_>>>()?)?
+            }
+            Some(store) => {
+                let groups = entries.iter().map(|&(query, candidates)| {
+                    let documents = candidates
+                        .iter()
+                        .map(|c| term_candidate(store, &documents, &c.document))
+                        .collect::<Result<_>>()?;
+                    Ok(TermGroup { query: text(query)?, documents })
+                });
+                reranker.score_terms(&groups.collect::<Result<Vec<_>>>()?)?
+            }
+        };
         report.merge(&cut);
         for ((query, candidates), scores) in entries.iter().zip(scores) {
             n_scored += candidates.len();
@@ -173,6 +208,18 @@ pub fn rerank_files(
         reranker.settings().query_max_length,
     ));
     Ok(run)
+}
+
+/// A document of the store, or the text of one that it lacks.
+fn term_candidate<'a>(
+    store: &TermStore,
+    documents: &'a BTreeMap<DocId, String>,
+    id: &'a DocId,
+) -> Result<TermCandidate<'a>> {
+    match documents.get(id.as_str()) {
+        Some(text) if store.get(id.as_str())?.is_none() => Ok(TermCandidate::Text(text)),
+        _ => Ok(TermCandidate::Id(id.as_str())),
+    }
 }
 
 /// The best `depth` candidates of every query.

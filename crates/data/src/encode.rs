@@ -121,12 +121,8 @@ impl PairEncoder {
     #[must_use]
     pub fn n_positions(&self) -> usize {
         let longest_query = self.template.n_query_specials() + self.config.query_max_length;
-        match self.parts.map(|parts| parts.position) {
-            Some(DocumentPosition::Fixed(position)) => {
-                position + self.config.max_length - longest_query
-            }
-            _ => self.config.max_length,
-        }
+        let moved = self.document_position().map_or(0, |position| position - longest_query);
+        self.config.max_length + moved
     }
 
     /// Tokens of a document that are kept beside a query of so many.
@@ -184,11 +180,43 @@ impl PairEncoder {
         };
         let (ids, type_ids) = batch.open_row();
         self.template.write(query, document, ids, type_ids);
-        let position = match self.parts.map(|parts| parts.position) {
-            Some(DocumentPosition::Fixed(position)) => Some(position),
-            _ => None,
-        };
-        batch.close_row(Some(self.template.n_query_specials() + query.len()), position);
+        let n_query = self.template.n_query_specials() + query.len();
+        batch.close_row(Some(n_query), self.document_position());
+    }
+
+    /// Adds the query's part of a row, alone.
+    pub fn encode_query(&self, query: &[u32], batch: &mut Batch) {
+        let query = &query[..query.len().min(self.config.query_max_length)];
+        let (ids, type_ids) = batch.open_row();
+        self.template.write_query(query, ids, type_ids);
+        batch.close_row(None, None);
+    }
+
+    /// Adds the document's part of a row, alone: what [`encode_ids`](Self::encode_ids) puts behind every
+    /// query. What is cut is counted in `report`.
+    ///
+    /// # Panics
+    /// When the positions of documents depend on the query.
+    pub fn encode_document(
+        &self,
+        document: &[u32],
+        batch: &mut Batch,
+        report: &mut TruncationReport,
+    ) {
+        let position = self.document_position().expect("documents have a position of their own");
+        let (_, document) = truncate::apart((0, self.room(0)), &[], document, report);
+        let (ids, type_ids) = batch.open_row();
+        self.template.write_document(document, ids, type_ids);
+        batch.close_row(Some(0), Some(position));
+    }
+
+    /// The position of the first token of every document, where that does not depend on the query.
+    #[must_use]
+    pub fn document_position(&self) -> Option<usize> {
+        match self.parts?.position {
+            DocumentPosition::Fixed(position) => Some(position),
+            DocumentPosition::PaddedQuery => None,
+        }
     }
 
     /// Adds the row of one pair of texts.

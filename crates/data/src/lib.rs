@@ -7,6 +7,8 @@ pub mod bm25;
 pub mod format;
 #[cfg(feature = "dataset")]
 pub mod output;
+#[cfg(feature = "dataset")]
+pub mod term_store;
 #[cfg(feature = "tokens")]
 pub mod vocabulary;
 

@@ -3,6 +3,7 @@
 
 mod initialise;
 mod load;
+mod lower_hash;
 mod parameters;
 mod save;
 mod weights;
@@ -11,6 +12,7 @@ use std::path::Path as FilePath;
 
 pub use initialise::initialise;
 pub use load::{Loaded, NewHead, load, load_split};
+pub use lower_hash::lower_hash;
 pub use save::{Contents, save};
 
 pub(crate) use parameters::{Path, transpose, values};

@@ -296,6 +296,17 @@ impl Config {
         text
     }
 
+    /// A key of the file.
+    pub(crate) fn key(&self, key: &str) -> Option<&Value> {
+        self.raw.get(key)
+    }
+
+    /// Width of a hidden state.
+    #[must_use]
+    pub fn hidden(&self) -> usize {
+        self.architecture().head().hidden
+    }
+
     /// Entries of the word table.
     #[must_use]
     pub fn vocab_size(&self) -> usize {

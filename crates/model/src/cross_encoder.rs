@@ -104,6 +104,29 @@ impl CrossEncoder {
         })
     }
 
+    /// Returns what is kept of every token of a batch below the split: `[tokens, kept]`.
+    ///
+    /// # Panics
+    /// When the encoder cannot be split.
+    #[must_use]
+    pub fn lower(&self, batch: &Batch, device: &Device) -> Tensor<2> {
+        let input = Input::new(batch, device);
+        self.encoder.lower(&input, &mut DropoutSeeds::inference()).cast(DType::F32)
+    }
+
+    /// Returns one logit per row and label, `[rows, labels]`, of what was kept of the tokens of queries
+    /// and documents; `lengths` has those of the two parts of every row.
+    ///
+    /// # Panics
+    /// When the encoder cannot be split.
+    #[must_use]
+    pub fn upper(&self, kept: Tensor<2>, lengths: &[(u32, u32)]) -> Tensor<2> {
+        let input = Input::of_lengths(lengths, &kept.device());
+        let mut seeds = DropoutSeeds::inference();
+        let first = self.encoder.upper(kept, &input, &mut seeds);
+        self.head.forward(first.cast(DType::F32), &mut seeds)
+    }
+
     /// All linear maps, those of the head last.
     pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
         self.encoder.linears_mut().into_iter().chain(self.head.linears_mut()).collect()
@@ -133,6 +156,9 @@ impl CrossEncoder {
     /// The head keeps `f32`: scores of a coarser type would tie.
     #[must_use]
     pub fn packed(mut self, precision: Precision) -> Self {
+        if self.head.pooling() == Pooling::First {
+            self.encoder.pack_first_token();
+        }
         self.encoder.linears_mut().into_iter().for_each(|linear| linear.pack(precision));
         self.head.linears_mut().into_iter().for_each(|linear| linear.pack(Precision::F32));
         self

@@ -139,6 +139,13 @@ impl Encoder {
         }
     }
 
+    /// Gets ready to compute the last layer for first tokens alone, where there is a faster way.
+    pub(crate) fn pack_first_token(&mut self) {
+        if let Self::Bert(encoder) = self {
+            encoder.pack_first_token();
+        }
+    }
+
     /// The split, where the encoder can have one.
     pub(crate) fn split_mut(&mut self) -> Option<&mut Split> {
         match self {

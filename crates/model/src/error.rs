@@ -95,6 +95,18 @@ pub enum Error {
         /// The document's place in the group, from 0.
         document: usize,
     },
+    /// The model cannot read documents that were computed before.
+    #[error("documents of this model cannot be computed once: {problem}")]
+    NoTerms {
+        /// Why not.
+        problem: &'static str,
+    },
+    /// A store of documents is of another model.
+    #[error("the store is of another model: {difference}; index the documents with this model")]
+    OtherTerms {
+        /// The first difference.
+        difference: String,
+    },
     /// The tokenizer or the pair encoding failed.
     #[error(transparent)]
     Data(#[from] tamis_data::Error),

@@ -23,13 +23,29 @@ pub struct Input {
 }
 
 impl Input {
+    /// Rows of which hidden states are known already: the lengths of the two parts of each. It has no ids.
+    #[must_use]
+    pub(crate) fn of_lengths(lengths: &[(u32, u32)], device: &Device) -> Self {
+        let whole: Vec<u32> = lengths.iter().map(|(query, document)| query + document).collect();
+        let parts: Vec<u32> =
+            lengths.iter().flat_map(|&(query, document)| [query, document]).collect();
+        let rows = Rows::from_lengths(&whole);
+        let none = Tensor::<1, Int>::zeros([0], device);
+        let starts = rows.offsets()[..rows.len()].iter().map(|&v| v.cast_signed()).collect();
+        Self {
+            ids: none.clone(),
+            type_ids: none.clone(),
+            positions: none,
+            first_tokens: ints(starts, device),
+            rows,
+            parts: Rows::from_lengths(&parts),
+        }
+    }
+
     /// Copies a batch to a device. Rows are packed: nothing is padded.
     #[must_use]
     pub fn new(batch: &Batch, device: &Device) -> Self {
-        let ints = |values: Vec<i32>| {
-            let n = values.len();
-            Tensor::<1, Int>::from_data(TensorData::new(values, [n]), device)
-        };
+        let ints = |values| ints(values, device);
         let from = |values: &[u32]| ints(values.iter().map(|&v| v.cast_signed()).collect());
         let rows = Rows::from_offsets(batch.row_offsets());
         let mut positions = Vec::with_capacity(batch.n_tokens());
@@ -52,4 +68,9 @@ impl Input {
             parts: Rows::from_lengths(&lengths),
         }
     }
+}
+
+fn ints(values: Vec<i32>, device: &Device) -> Tensor<1, Int> {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
 }

@@ -28,7 +28,7 @@ pub use error::{Error, Result};
 pub use head::{BertHead, Head, LinearHead, ModularHead, Pooling};
 pub use input::Input;
 pub use long_document::{LongDocuments, WindowPooling};
-pub use reranker::{IdGroup, OpenOptions, Reranker};
+pub use reranker::{IdGroup, OpenOptions, Reranker, TermCandidate, TermGroup};
 pub use scores::Scores;
 pub use settings::{Activation, Settings};
 pub use split::{Compressor, CompressorConfig, SplitConfig};

@@ -1,5 +1,8 @@
 //! The one path from texts to scores: evaluation, offline reranking and serving all go through it.
 
+mod term_cache;
+mod terms;
+
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
@@ -13,7 +16,10 @@ use crate::dropout_seeds::DropoutSeeds;
 use crate::error::{Error, Result};
 use crate::long_document::LongDocuments;
 use crate::settings::Settings;
+use crate::split::SplitConfig;
 use crate::workers::Workers;
+use terms::Terms;
+pub use terms::{TermCandidate, TermGroup};
 
 /// Tokens of one forward pass on the CPU: their activations fit the caches of one core.
 const CORE_TOKENS: usize = 512;
@@ -50,6 +56,12 @@ pub struct Reranker {
     max_positions: usize,
     long_documents: LongDocuments,
     workers: Workers,
+    /// How the encoder is split, and the width of its hidden states.
+    split: Option<SplitConfig>,
+    hidden: usize,
+    /// Those of the weights below the split and of the tokenizer.
+    hashes: Option<(String, String)>,
+    terms: Option<Terms>,
 }
 
 impl Reranker {
@@ -89,7 +101,13 @@ impl Reranker {
             );
             return Err(Error::config(&directory.join("config.json"), problem));
         }
-        Self::with_precision(loaded.model, &loaded.config, encoder, settings, device, precision)
+        let hashes = match checkpoint::lower_hash(&loaded.model, &loaded.config) {
+            Some(hash) => Some((hash, checkpoint::tokenizer_hash(directory)?)),
+            None => None,
+        };
+        let (model, config) = (loaded.model, loaded.config);
+        let opened = Self::with_precision(model, &config, encoder, settings, device, precision)?;
+        Ok(Self { hashes, ..opened })
     }
 
     /// Puts a model and its tokenizer together, to compute in single precision.
@@ -126,6 +144,10 @@ impl Reranker {
             max_positions: limit,
             long_documents: LongDocuments::default(),
             workers: Workers::new(),
+            split: config.split(),
+            hidden: config.hidden(),
+            hashes: None,
+            terms: None,
         })
     }
 
@@ -142,7 +164,8 @@ impl Reranker {
     pub fn with_settings(self, settings: Settings) -> Result<Self> {
         let encoder = settings.encoder_like(&self.encoder)?;
         check_positions(&encoder, self.max_positions)?;
-        Ok(Self { encoder, settings, ..self })
+        // A store is of one setting.
+        Ok(Self { encoder, settings, terms: None, ..self })
     }
 
     /// Takes another treatment of documents that do not fit beside their query.

@@ -106,10 +106,26 @@ impl Template {
         ids: &mut Vec<u32>,
         type_ids: &mut Vec<u32>,
     ) {
+        self.write_query(query, ids, type_ids);
+        self.write_document(document, ids, type_ids);
+    }
+
+    /// Appends the query's part of a row.
+    pub(super) fn write_query(&self, query: &[u32], ids: &mut Vec<u32>, type_ids: &mut Vec<u32>) {
         extend(&self.before, ids, type_ids);
         ids.extend_from_slice(query);
         type_ids.extend(std::iter::repeat_n(self.query_type, query.len()));
-        extend(&self.between, ids, type_ids);
+        extend(&self.between[..self.n_ending_query()], ids, type_ids);
+    }
+
+    /// Appends the document's part of a row.
+    pub(super) fn write_document(
+        &self,
+        document: &[u32],
+        ids: &mut Vec<u32>,
+        type_ids: &mut Vec<u32>,
+    ) {
+        extend(&self.between[self.n_ending_query()..], ids, type_ids);
         ids.extend_from_slice(document);
         type_ids.extend(std::iter::repeat_n(self.document_type, document.len()));
         extend(&self.after, ids, type_ids);

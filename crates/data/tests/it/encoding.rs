@@ -125,6 +125,15 @@ proptest! {
         encoder.encode(&query, &document, &mut batch, &mut report).unwrap();
         prop_assert_eq!(batch.row(0).0, &expected[..]);
         prop_assert_eq!(batch.parts(0), (n_query, if fixed { first } else { n_query }));
+        let ids = [&query, &document].map(|text| encoder.tokenize(text).unwrap());
+        let mut apart = Batch::new();
+        encoder.encode_query(&ids[0], &mut apart);
+        prop_assert_eq!(apart.row(0), (&expected[..n_query], &vec![0; n_query][..]));
+        prop_assert_eq!(encoder.document_position(), fixed.then_some(first));
+        if fixed {
+            encoder.encode_document(&ids[1], &mut apart, &mut TruncationReport::default());
+            prop_assert_eq!((apart.row(1).0, apart.parts(1)), (&expected[n_query..], (0, first)));
+        }
         prop_assert!(batch.parts(0).1 + expected.len() - n_query <= encoder.n_positions());
         prop_assert_eq!(encoder.room(0), room);
         prop_assert_eq!(encoder.room(longest_query + 9), room);

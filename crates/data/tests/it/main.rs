@@ -10,4 +10,5 @@ mod mining;
 mod sampling;
 mod support;
 mod teachers;
+mod term_store;
 mod tokens;

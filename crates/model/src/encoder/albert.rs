@@ -191,7 +191,7 @@ impl Architecture for AlbertConfig {
     }
 
     fn n_layers(&self) -> Option<usize> {
-        Some(self.num_hidden_layers)
+        Some(self.num_hidden_layers * self.inner_group_num)
     }
 
     fn max_positions(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Post-norm transformers: embeddings of words, positions and segments, then layers that normalise
 //! the sum at the end of each block.
 
+mod first_token;
 mod layer;
 
 use std::ops::Range;
@@ -180,6 +181,13 @@ impl PostNorm {
         self.projection.iter_mut().chain(layers).chain(self.split.linears_mut()).collect()
     }
 
+    /// Gets ready to compute the last layer for first tokens alone.
+    pub(super) fn pack_first_token(&mut self) {
+        if let Some(&last) = self.schedule.last() {
+            self.layers[last].pack_first_token();
+        }
+    }
+
     pub(super) fn split_mut(&mut self) -> &mut Split {
         &mut self.split
     }
@@ -199,8 +207,9 @@ impl PostNorm {
         let last = self.schedule.len() - 1;
         let x = self.pass(step..last, x, input, seeds);
         let layer = &self.layers[self.schedule[last]];
-        let context = layer.context(x.clone(), self.split.rows(last, input), seeds);
-        self.split.after(last, layer.finish(first(context), first(x), seeds))
+        let rows = self.split.rows(last, input);
+        let (context, x) = layer.first_context(x, &input.first_tokens, rows, seeds);
+        self.split.after(last, layer.finish(context, x, seeds))
     }
 
     fn pass(

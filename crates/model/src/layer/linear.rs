@@ -125,6 +125,11 @@ impl Linear {
         (self.weight.id, self.weight.dims())
     }
 
+    /// The weight, `[in, out]`, and the bias, or zeros. Only before the map is packed.
+    pub(crate) fn parameters(&self) -> (Tensor<2>, Tensor<1>) {
+        (self.weight.val(), self.bias())
+    }
+
     /// The bias, or zeros.
     fn bias(&self) -> Tensor<1> {
         match &self.bias {

@@ -10,6 +10,7 @@ mod hub;
 mod parity;
 mod scoring;
 mod split;
+mod terms;
 mod variants;
 
 use std::path::PathBuf;

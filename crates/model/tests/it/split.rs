@@ -266,7 +266,7 @@ fn splittable() -> (Vec<(String, CrossEncoder, usize)>, Batch) {
     batch.end_group();
     let models = all.variants.iter().filter_map(|variant| {
         let loaded = variant.load();
-        let n_layers = (1..9).rev().find(|&join_layer| {
+        let n_layers = (1..20).rev().find(|&join_layer| {
             let split = SplitConfig { join_layer, compressor: None };
             loaded.config.clone().with_split(split, false).is_ok()
         })?;

@@ -1,10 +1,11 @@
 //! One post-norm layer: attention and a feed-forward block, each followed by the norm of a sum.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use tamis_ops::{AttentionConfig, Dropout, Rows};
 
 use super::LayerShape;
+use super::first_token::FirstToken;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::layer::{Activation, LayerNorm, Linear};
 
@@ -17,6 +18,9 @@ pub(crate) struct PostNormLayer {
     intermediate: Linear,
     output: Linear,
     output_norm: LayerNorm,
+    /// The projections once more, where first tokens are all that is asked for.
+    #[module(skip)]
+    first_token: Option<FirstToken>,
     #[module(skip)]
     n_heads: usize,
     #[module(skip)]
@@ -39,6 +43,7 @@ impl PostNormLayer {
             intermediate: Linear::zeros(hidden, shape.inner, device),
             output: Linear::zeros(shape.inner, hidden, device),
             output_norm: norm(),
+            first_token: None,
             n_heads: shape.n_heads,
             activation: shape.activation,
             attention_dropout: shape.attention_dropout,
@@ -57,6 +62,30 @@ impl PostNormLayer {
         let dropout = seeds.next(self.attention_dropout);
         let config = AttentionConfig::bidirectional(self.n_heads, x.dims()[1] / self.n_heads);
         tamis_ops::attention(self.queries_keys_values(x), rows, config, dropout)
+    }
+
+    /// Takes the projections as first tokens need them, before they are packed for all.
+    pub(crate) fn pack_first_token(&mut self) {
+        self.qkv.merge();
+        let (weight, bias) = self.qkv.parameters();
+        self.first_token = FirstToken::new(weight, bias, self.n_heads);
+    }
+
+    /// What the first token of every row gathers, and its own state: `[rows, hidden]` both.
+    pub(crate) fn first_context(
+        &self,
+        x: Tensor<2>,
+        first_tokens: &Tensor<1, Int>,
+        rows: &Rows,
+        seeds: &mut DropoutSeeds,
+    ) -> (Tensor<2>, Tensor<2>) {
+        let first = x.clone().select(0, first_tokens.clone());
+        let context = match &self.first_token {
+            // With a part of every row alone there are more rows than first tokens.
+            Some(own) if rows.len() == first.dims()[0] => own.context(&x, first.clone(), rows),
+            _ => self.context(x, rows, seeds).select(0, first_tokens.clone()),
+        };
+        (context, first)
     }
 
     /// The three projections side by side: `[tokens, 3 * hidden]`.
