@@ -64,7 +64,9 @@ pub use corpus::Corpus;
 #[cfg(feature = "dataset")]
 pub use dataset::Dataset;
 #[cfg(feature = "tokens")]
-pub use encode::{PairConfig, PairEncoder, Truncation, TruncationReport};
+pub use encode::{
+    PairConfig, PairEncoder, RowTemplate, Segment, Truncation, TruncationReport, first_id,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use group::{Candidate, Group, TextGroup};
 #[cfg(feature = "dataset")]

@@ -27,7 +27,7 @@ impl CrossEncoder {
         let architecture = config.architecture();
         let head = match config.modules() {
             Some(modules) => Head::of_modules(modules, device),
-            None => Head::zeros(&architecture.head(), config.n_labels, device),
+            None => architecture.head(config.n_labels, device),
         };
         Self { encoder: architecture.encoder(device), head }
     }
@@ -38,6 +38,10 @@ impl CrossEncoder {
         with_seeds(seeds.branch(), || {
             let pooled = match self.head.pooling() {
                 Pooling::First => self.encoder.first_tokens(input, &mut seeds),
+                Pooling::Last { padding } => {
+                    let places = input.places(&input.last_places(padding));
+                    self.encoder.tokens_at(input, places, &mut seeds)
+                }
                 Pooling::Mean => pooling::mean(self.encoder.tokens(input, &mut seeds), &input.rows),
             };
             // The head keeps f32 whatever the encoder computes in: scores of a coarser type would

@@ -13,12 +13,13 @@ mod post_norm;
 mod pre_norm;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
+use crate::decoder::Decoder;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 use crate::layer::Linear;
-pub(crate) use architecture::Architecture;
+pub(crate) use architecture::{Architecture, Draw, activation, check_dropouts};
 use deberta::Deberta;
 pub use post_norm::PostNorm;
 pub use pre_norm::PreNorm;
@@ -33,6 +34,8 @@ pub enum Encoder {
     ModernBert(PreNorm),
     /// DeBERTa-v2 and v3.
     Deberta(Deberta),
+    /// Llama and those built like it.
+    Decoder(Decoder),
 }
 
 impl Encoder {
@@ -43,6 +46,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.hidden_states(input, seeds),
             Self::ModernBert(encoder) => encoder.hidden_states(input, seeds),
             Self::Deberta(encoder) => encoder.hidden_states(input, seeds),
+            Self::Decoder(decoder) => decoder.hidden_states(input, seeds),
         }
     }
 
@@ -53,6 +57,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.tokens(input, seeds),
             Self::ModernBert(encoder) => encoder.tokens(input, seeds),
             Self::Deberta(encoder) => encoder.tokens(input, seeds),
+            Self::Decoder(decoder) => decoder.tokens(input, seeds),
         }
     }
 
@@ -63,6 +68,21 @@ impl Encoder {
             Self::Bert(encoder) => encoder.first_tokens(input, seeds),
             Self::ModernBert(encoder) => encoder.first_tokens(input, seeds),
             Self::Deberta(encoder) => encoder.first_tokens(input, seeds),
+            Self::Decoder(decoder) => decoder.tokens_at(input, input.first_tokens.clone(), seeds),
+        }
+    }
+
+    /// The same for one token of each row, by its place among all tokens: `[rows, hidden]`.
+    #[must_use]
+    pub fn tokens_at(
+        &self,
+        input: &Input,
+        places: Tensor<1, Int>,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        match self {
+            Self::Decoder(decoder) => decoder.tokens_at(input, places, seeds),
+            _ => self.tokens(input, seeds).select(0, places),
         }
     }
 
@@ -114,6 +134,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.linears_mut(),
             Self::ModernBert(encoder) => encoder.linears_mut(),
             Self::Deberta(encoder) => encoder.linears_mut(),
+            Self::Decoder(decoder) => decoder.linears_mut(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod checkpoint;
+pub mod decoder;
 pub mod encoder;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -24,10 +25,10 @@ pub use config::{Config, EncoderConfig};
 pub use cross_encoder::CrossEncoder;
 pub use dropout_seeds::DropoutSeeds;
 pub use error::{Error, Result};
-pub use head::{BertHead, Head, ModularHead, Pooling};
+pub use head::{BertHead, ExitHeads, Head, LastTokenHead, ModularHead, Pooling};
 pub use input::Input;
 pub use long_document::{LongDocuments, WindowPooling};
 pub use reranker::{IdGroup, OpenOptions, Reranker};
 pub use scores::Scores;
-pub use settings::{Activation, Settings};
+pub use settings::{Activation, AnswerWords, Settings};
 pub use tamis_ops::{Precision, instructions};

@@ -14,7 +14,7 @@ use crate::dropout_seeds::DropoutSeeds;
 use crate::error::{Error, Result};
 use crate::input::Input;
 use crate::reranker::{check_precision, for_inference};
-pub use golden::{Golden, HiddenStates};
+pub use golden::{Encoding, Golden, HiddenStates};
 
 /// How far a checkpoint is from its golden values.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +93,7 @@ pub fn compare_as(
         }
     };
     let states = model.encoder().hidden_states(&input, &mut DropoutSeeds::inference());
+    let first_places = golden.first_places();
     let mut hidden_states = Vec::new();
     for (n_below, expected) in golden.hidden_states() {
         let Some(state) = states.get(*n_below) else {
@@ -100,7 +101,7 @@ pub fn compare_as(
                 format!("hidden_states.{n_below}: the model has {} layers", states.len() - 1);
             return Err(Error::config(golden.path(), problem));
         };
-        hidden_states.push((*n_below, expected.worst(&input, state.clone())));
+        hidden_states.push((*n_below, expected.worst(&input, state.clone(), &first_places)));
     }
     Ok(Parity {
         n_pairs: expected.n_rows(),
@@ -134,13 +135,18 @@ impl Parity {
 
 /// The pairs of the golden values as this library encodes them.
 fn encode(tokenizer: &Path, golden: &Golden) -> Result<Batch> {
-    let (max_length, truncation) = (golden.max_length(), golden.truncation());
-    // Golden queries are never cut by a limit of their own.
-    let config = PairConfig { max_length, query_max_length: 1, truncation };
-    let encoder = PairEncoder::open(tokenizer, config)?;
-    let query_max_length = (max_length - encoder.n_specials()).saturating_sub(1).max(1);
-    let config = PairConfig { query_max_length, ..config };
-    let encoder = PairEncoder::new(encoder.tokenizer().clone(), config)?;
+    let Encoding { max_length, query_max_length, truncation, template } = golden.encoding();
+    let config = |query_max_length| PairConfig {
+        max_length: *max_length,
+        query_max_length,
+        truncation: *truncation,
+    };
+    let encoder = PairEncoder::open_with(tokenizer, template.as_ref(), config(1))?;
+    // Unless it says so, golden queries are never cut by a limit of their own.
+    let longest = (max_length - encoder.n_specials()).saturating_sub(1).max(1);
+    let config = config(query_max_length.unwrap_or(longest).min(longest));
+    let encoder =
+        PairEncoder::with_template(encoder.tokenizer().clone(), template.as_ref(), config)?;
     let mut batch = Batch::new();
     let mut report = TruncationReport::default();
     for (query, document) in golden.pairs() {

@@ -81,7 +81,8 @@ impl Reranker {
         let loaded = checkpoint::load(directory, new_head, device)?;
         let settings = Settings::read(directory, &loaded.config)?;
         let tokenizer = directory.join("tokenizer.json");
-        let encoder = PairEncoder::open(&tokenizer, settings.pairs())?;
+        let encoder =
+            PairEncoder::open_with(&tokenizer, settings.template.as_ref(), settings.pairs())?;
         if loaded.config.n_labels != 1 {
             let problem = format!(
                 "a reranker has one label, found {}; {}",
@@ -147,7 +148,9 @@ impl Reranker {
             let limit = self.max_positions;
             return Err(Error::TooLong { found: settings.max_length, limit });
         }
-        let encoder = PairEncoder::new(self.encoder.tokenizer().clone(), settings.pairs())?;
+        let tokenizer = self.encoder.tokenizer().clone();
+        let template = settings.template.as_ref();
+        let encoder = PairEncoder::with_template(tokenizer, template, settings.pairs())?;
         Ok(Self { encoder, settings, ..self })
     }
 
@@ -169,16 +172,17 @@ impl Reranker {
     /// # Errors
     /// When a text cannot be tokenised or a score is not a number.
     pub fn score(&self, groups: &[TextGroup<'_>]) -> Result<(Vec<Vec<f32>>, TruncationReport)> {
-        let texts: Vec<&str> = groups
-            .iter()
-            .flat_map(|group| std::iter::once(group.query).chain(group.documents.iter().copied()))
-            .collect();
-        let ids = self.encoder.tokenize_many(&texts)?;
-        let mut rest = ids.iter().map(Vec::as_slice);
+        let queries: Vec<&str> = groups.iter().map(|group| group.query).collect();
+        let documents: Vec<&str> =
+            groups.iter().flat_map(|group| group.documents.iter().copied()).collect();
+        let queries = self.encoder.tokenize_queries(&queries)?;
+        let documents = self.encoder.tokenize_documents(&documents)?;
+        let mut rest = documents.iter().map(Vec::as_slice);
         let groups: Vec<IdGroup<'_>> = groups
             .iter()
-            .map(|group| IdGroup {
-                query: rest.next().expect("one list of ids per text"),
+            .zip(&queries)
+            .map(|(group, query)| IdGroup {
+                query,
                 documents: rest.by_ref().take(group.documents.len()).collect(),
             })
             .collect();

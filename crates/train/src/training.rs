@@ -78,6 +78,8 @@ pub fn train(
         query_max_length: recipe.data.query_max_length,
         truncation: recipe.data.truncation,
         activation: activation(&recipe.train.loss),
+        template: None,
+        answers: None,
     };
     let encoder = PairEncoder::open(&source.join("tokenizer.json"), settings.pairs())?;
     encoder.check_vocabulary(config.vocab_size())?;

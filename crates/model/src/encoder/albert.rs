@@ -8,7 +8,7 @@ use super::architecture::{
     Architecture, Draw, activation, check_dropouts, check_heads, checked_activation,
 };
 use super::post_norm::{LayerShape, Positions, PostNorm, PostNormShape, Projection};
-use crate::head::HeadShape;
+use crate::head::{Head, HeadShape};
 use crate::layer::Activation;
 
 /// The keys of `config.json` that shape an ALBERT.
@@ -147,8 +147,8 @@ impl Architecture for AlbertConfig {
         Encoder::Bert(PostNorm::zeros(&shape, device))
     }
 
-    fn head(&self) -> HeadShape {
-        HeadShape::first_token(self.hidden_size, Activation::Tanh, self.classifier_dropout_prob)
+    fn head(&self, n_labels: usize, device: &Device) -> Head {
+        HeadShape::first_token(self.hidden_size, Activation::Tanh, self.classifier_dropout_prob).zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

@@ -8,7 +8,7 @@ use super::architecture::{
     Architecture, Draw, activation, check_dropouts, check_heads, checked_activation,
 };
 use super::post_norm::{LayerShape, Positions, PostNorm, PostNormShape, Projection, layer_field};
-use crate::head::HeadShape;
+use crate::head::{Head, HeadShape};
 use crate::layer::Activation;
 
 /// The keys of `config.json` that shape a BERT.
@@ -157,8 +157,8 @@ impl Architecture for BertConfig {
         Encoder::Bert(PostNorm::zeros(&self.shape(), device))
     }
 
-    fn head(&self) -> HeadShape {
-        HeadShape::first_token(self.hidden_size, Activation::Tanh, self.head_dropout())
+    fn head(&self, n_labels: usize, device: &Device) -> Head {
+        HeadShape::first_token(self.hidden_size, Activation::Tanh, self.head_dropout()).zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

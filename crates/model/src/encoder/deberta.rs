@@ -17,7 +17,7 @@ use super::architecture::{
 };
 use super::post_norm::{LayerShape, layer_field};
 use crate::dropout_seeds::DropoutSeeds;
-use crate::head::HeadShape;
+use crate::head::{Head, HeadShape};
 use crate::input::Input;
 use crate::layer::{Embedding, LayerNorm, Linear};
 
@@ -399,10 +399,10 @@ impl Architecture for DebertaConfig {
         Encoder::Deberta(Deberta::zeros(self, device))
     }
 
-    fn head(&self) -> HeadShape {
+    fn head(&self, n_labels: usize, device: &Device) -> Head {
         let activation = checked_activation(&self.pooler_hidden_act);
         let head = HeadShape::first_token(self.hidden_size, activation, self.classifier_dropout());
-        HeadShape { dropout_before: Some(self.pooler_dropout), ..head }
+        HeadShape { dropout_before: Some(self.pooler_dropout), ..head }.zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

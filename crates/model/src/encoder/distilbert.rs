@@ -8,7 +8,7 @@ use super::architecture::{
     Architecture, Draw, activation, check_dropouts, check_heads, checked_activation,
 };
 use super::post_norm::{LayerShape, Positions, PostNorm, PostNormShape, Projection};
-use crate::head::HeadShape;
+use crate::head::{Head, HeadShape};
 use crate::layer::Activation;
 
 /// The keys of `config.json` that shape a DistilBERT.
@@ -97,8 +97,8 @@ impl Architecture for DistilBertConfig {
         Encoder::Bert(PostNorm::zeros(&shape, device))
     }
 
-    fn head(&self) -> HeadShape {
-        HeadShape::first_token(self.dim, Activation::Relu, self.seq_classif_dropout)
+    fn head(&self, n_labels: usize, device: &Device) -> Head {
+        HeadShape::first_token(self.dim, Activation::Relu, self.seq_classif_dropout).zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

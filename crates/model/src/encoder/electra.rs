@@ -8,7 +8,7 @@ use super::architecture::{Architecture, Draw};
 use super::bert::{BertConfig, bert_tensors};
 use super::post_norm::{PostNorm, Projection};
 use super::roberta::classifier_tensor;
-use crate::head::HeadShape;
+use crate::head::{Head, HeadShape};
 use crate::layer::Activation;
 
 /// The keys of `config.json` that shape an ELECTRA: those of BERT and one more.
@@ -49,10 +49,10 @@ impl Architecture for ElectraConfig {
         Encoder::Bert(PostNorm::zeros(&shape, device))
     }
 
-    fn head(&self) -> HeadShape {
+    fn head(&self, n_labels: usize, device: &Device) -> Head {
         let dropout = self.bert.head_dropout();
         let head = HeadShape::first_token(self.bert.hidden_size, Activation::Gelu, dropout);
-        HeadShape { dropout_before: Some(dropout), ..head }
+        HeadShape { dropout_before: Some(dropout), ..head }.zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

@@ -10,7 +10,7 @@ use super::architecture::{
     Architecture, Draw, activation, check_dropouts, check_heads, checked_activation,
 };
 use super::pre_norm::{PreNorm, PreNormShape};
-use crate::head::{HeadShape, NormShape, Pooling};
+use crate::head::{Head, HeadShape, NormShape, Pooling};
 
 /// The keys of `config.json` that shape a ModernBERT.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -226,7 +226,7 @@ impl Architecture for ModernBertConfig {
         Encoder::ModernBert(PreNorm::zeros(&shape, device))
     }
 
-    fn head(&self) -> HeadShape {
+    fn head(&self, n_labels: usize, device: &Device) -> Head {
         HeadShape {
             pooling: self.pooling().expect("the configuration was checked"),
             hidden: self.hidden_size,
@@ -236,7 +236,7 @@ impl Architecture for ModernBertConfig {
             activation: checked_activation(&self.classifier_activation),
             norm: Some(NormShape { epsilon: self.norm_eps, bias: self.norm_bias }),
             dropout_after: self.classifier_dropout,
-        }
+        }.zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

@@ -7,7 +7,7 @@ use super::Encoder;
 use super::architecture::{Architecture, Draw};
 use super::bert::{BertConfig, bert_tensors};
 use super::post_norm::{Positions, PostNorm};
-use crate::head::HeadShape;
+use crate::head::{Head, HeadShape};
 use crate::layer::Activation;
 
 /// The keys of `config.json` that shape a RoBERTa: those of BERT.
@@ -60,10 +60,10 @@ impl Architecture for RobertaConfig {
         Encoder::Bert(PostNorm::zeros(&shape, device))
     }
 
-    fn head(&self) -> HeadShape {
+    fn head(&self, n_labels: usize, device: &Device) -> Head {
         let dropout = self.bert.head_dropout();
         let head = HeadShape::first_token(self.bert.hidden_size, Activation::Tanh, dropout);
-        HeadShape { dropout_before: Some(dropout), ..head }
+        HeadShape { dropout_before: Some(dropout), ..head }.zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

@@ -77,7 +77,7 @@ impl Linear {
     }
 
     /// The map and the sum with another tensor, where that is one step; otherwise nothing.
-    pub(super) fn forward_add(&self, x: &Tensor<2>, other: &Tensor<2>) -> Option<Tensor<2>> {
+    pub(crate) fn forward_add(&self, x: &Tensor<2>, other: &Tensor<2>) -> Option<Tensor<2>> {
         Some(self.packed.as_ref()?.forward_add(x.clone(), other.clone()))
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Tensor;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
-use tamis_data::{Batch, Truncation};
+use tamis_data::{Batch, RowTemplate, Segment, Truncation};
 
 use super::{numbers, worst};
 use crate::error::{Error, Result};
@@ -16,9 +16,58 @@ use crate::input::Input;
 pub struct Golden {
     path: PathBuf,
     file: File,
-    truncation: Truncation,
+    encoding: Encoding,
     logits: Option<Vec<f32>>,
     hidden_states: Vec<(usize, HiddenStates)>,
+}
+
+/// How pairs became rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoding {
+    /// The longest row in tokens, special tokens included.
+    pub max_length: usize,
+    /// The longest query, if queries were cut before they met a document.
+    pub query_max_length: Option<usize>,
+    /// Which side of a pair gave way.
+    pub truncation: Truncation,
+    /// What stood around the texts, if it was not the tokenizer's own special tokens.
+    pub template: Option<RowTemplate>,
+}
+
+impl Encoding {
+    fn of_call(call: &TokenizerCall) -> std::result::Result<Self, String> {
+        let truncation = match call.truncation.as_str() {
+            "only_second" => Truncation::SecondOnly,
+            "longest_first" => Truncation::LongestFirst,
+            other => {
+                let problem = "truncation: expected `only_second` or `longest_first`, found";
+                return Err(format!("{problem} `{other}`"));
+            }
+        };
+        let (max_length, query_max_length) = (call.max_length, None);
+        Ok(Self { max_length, query_max_length, truncation, template: None })
+    }
+
+    /// FlagEmbedding's budget: a document has up to `max_length` tokens of its own, and a row twice
+    /// as much more as its ending has.
+    fn of_building(building: &InputBuilding) -> Self {
+        let ending = building.sep_ids.len() + building.prompt_ids.len();
+        let mut template = RowTemplate::bge(&building.prompt);
+        for segment in &mut template.segments {
+            if let Segment::Text(text) = segment {
+                *text = text
+                    .replace("A: {query}", &format!("{}{{query}}", building.query_prefix))
+                    .replace("B: {document}", &format!("{}{{document}}", building.passage_prefix));
+            }
+        }
+        template.document_max_length = Some(building.max_length);
+        Self {
+            max_length: building.max_length + 2 * ending,
+            query_max_length: Some(building.query_max_length),
+            truncation: Truncation::SecondOnly,
+            template: Some(template),
+        }
+    }
 }
 
 /// Hidden states of padded rows: `[rows, padded, hidden]`.
@@ -33,12 +82,27 @@ pub struct HiddenStates {
 #[derive(Debug, Clone, Deserialize)]
 struct File {
     kind: String,
-    tokenizer_call: TokenizerCall,
+    tokenizer_call: Option<TokenizerCall>,
+    input_building: Option<InputBuilding>,
     pairs: Vec<Pair>,
     batch: Padded,
     /// Absent for an encoder without a head.
     #[serde(default)]
     logits: Option<Vec<Vec<f64>>>,
+    /// The logit of the word that answers, of a decoder that is asked for one.
+    yes_logit: Option<Vec<f64>>,
+}
+
+/// How the pairs of a decoder became rows: `sep`, and a prompt after the document.
+#[derive(Debug, Clone, Deserialize)]
+struct InputBuilding {
+    query_prefix: String,
+    passage_prefix: String,
+    prompt: String,
+    sep_ids: Vec<u32>,
+    prompt_ids: Vec<u32>,
+    max_length: usize,
+    query_max_length: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -60,8 +124,8 @@ struct Padded {
     token_type_ids: Option<Vec<Vec<u32>>>,
 }
 
-/// The kind of golden values that this module reads.
-const KIND: &str = "encoder_seqcls";
+/// The kinds of golden values that this module reads.
+const KINDS: [&str; 3] = ["encoder_seqcls", "decoder_seqcls", "decoder_yes_no"];
 
 impl Golden {
     /// The kind of the golden values in a folder, or `None` when the folder has none.
@@ -86,7 +150,7 @@ impl Golden {
     /// Whether golden values of this kind belong to a model that this library covers.
     #[must_use]
     pub fn is_covered(kind: &str) -> bool {
-        kind == KIND
+        KINDS.contains(&kind)
     }
 
     /// Reads `expected.json` and, where present, `expected.safetensors` of a folder.
@@ -100,15 +164,13 @@ impl Golden {
             serde_json::from_str(&text).map_err(|error| Error::config(&path, error.to_string()))?;
         let bad = |problem: String| Error::config(&path, problem);
         if !Self::is_covered(&file.kind) {
-            return Err(bad(format!("kind: expected `{KIND}`, found `{}`", file.kind)));
+            let known = KINDS.map(|kind| format!("`{kind}`")).join(", ");
+            return Err(bad(format!("kind: expected one of {known}, found `{}`", file.kind)));
         }
-        let truncation = match file.tokenizer_call.truncation.as_str() {
-            "only_second" => Truncation::SecondOnly,
-            "longest_first" => Truncation::LongestFirst,
-            other => {
-                let problem = "truncation: expected `only_second` or `longest_first`, found";
-                return Err(bad(format!("{problem} `{other}`")));
-            }
+        let encoding = match (&file.tokenizer_call, &file.input_building) {
+            (Some(call), _) => Encoding::of_call(call).map_err(bad)?,
+            (None, Some(building)) => Encoding::of_building(building),
+            (None, None) => return Err(bad("expected tokenizer_call or input_building".to_owned())),
         };
         let n = file.pairs.len();
         let type_ids = file.batch.token_type_ids.as_ref();
@@ -118,12 +180,11 @@ impl Golden {
         if !same_length {
             return Err(bad(format!("expected ids, masks and logits of {n} pairs")));
         }
-        let logits = file
-            .logits
-            .as_ref()
-            .map(|rows| rows.iter().flatten().map(|&logit| logit as f32).collect());
+        let labels = file.logits.as_ref().map(|rows| rows.concat());
+        let logits = labels.or_else(|| file.yes_logit.clone());
+        let logits = logits.map(|all| all.into_iter().map(|logit| logit as f32).collect());
         let hidden_states = hidden_states(&folder.join("expected.safetensors"))?;
-        Ok(Self { path, file, truncation, logits, hidden_states })
+        Ok(Self { path, file, encoding, logits, hidden_states })
     }
 
     /// The file that was read.
@@ -137,16 +198,10 @@ impl Golden {
         self.file.pairs.iter().map(|pair| (pair.query.as_str(), pair.passage.as_str()))
     }
 
-    /// The longest row in tokens, special tokens included.
+    /// How pairs became rows.
     #[must_use]
-    pub fn max_length(&self) -> usize {
-        self.file.tokenizer_call.max_length
-    }
-
-    /// Which side of a pair gave way.
-    #[must_use]
-    pub fn truncation(&self) -> Truncation {
-        self.truncation
+    pub fn encoding(&self) -> &Encoding {
+        &self.encoding
     }
 
     /// One logit per pair and label, unless the encoder has no head.
@@ -184,6 +239,12 @@ impl Golden {
             && expected.is_none_or(|rows| self.unpadded(rows, row_idx) == types)
     }
 
+    /// Where the tokens of every padded row begin.
+    pub(super) fn first_places(&self) -> Vec<usize> {
+        let masks = self.file.batch.attention_mask.iter();
+        masks.map(|mask| mask.iter().position(|&m| m == 1).unwrap_or(0)).collect()
+    }
+
     fn unpadded(&self, rows: &[Vec<u32>], row_idx: usize) -> Vec<u32> {
         let mask = &self.file.batch.attention_mask[row_idx];
         rows[row_idx].iter().zip(mask).filter(|&(_, &m)| m == 1).map(|(&id, _)| id).collect()
@@ -192,7 +253,7 @@ impl Golden {
 
 impl HiddenStates {
     /// The largest difference from `[tokens, hidden]` states, as a part of `1 + |expected|`.
-    pub(super) fn worst(&self, input: &Input, states: Tensor<2>) -> f32 {
+    pub(super) fn worst(&self, input: &Input, states: Tensor<2>, first_places: &[usize]) -> f32 {
         let [_, width] = states.dims();
         if width != self.width {
             return f32::NAN;
@@ -201,7 +262,8 @@ impl HiddenStates {
         worst(input.rows.offsets().windows(2).take(self.n_rows).enumerate().flat_map(
             |(row, pair)| {
                 let (start, end) = (pair[0] as usize * width, pair[1] as usize * width);
-                let expected = &self.values[row * self.padded * width..];
+                let first = row * self.padded + first_places[row];
+                let expected = &self.values[first * width..];
                 found[start..end].iter().zip(expected).map(|(a, b)| (a - b).abs() / (1.0 + b.abs()))
             },
         ))

@@ -57,6 +57,8 @@ fn base(model_type: &str, folder: &Path) -> Config {
         query_max_length: 8,
         truncation: Truncation::SecondOnly,
         activation: Activation::None,
+        template: None,
+        answers: None,
     };
     let contents = checkpoint::Contents {
         model: &model,

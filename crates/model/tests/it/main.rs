@@ -45,6 +45,8 @@ fn tiny_checkpoint(directory: &std::path::Path) -> tamis_model::Config {
         query_max_length: 8,
         truncation: tamis_data::Truncation::SecondOnly,
         activation: Activation::Sigmoid,
+        template: None,
+        answers: None,
     };
     let contents = checkpoint::Contents {
         model: &model,

@@ -234,6 +234,8 @@ fn saving_keeps_names_shapes_values_and_class() {
             query_max_length: 8,
             truncation: Truncation::SecondOnly,
             activation: Activation::None,
+            template: None,
+            answers: None,
         };
         let contents = checkpoint::Contents {
             model: &loaded.model,

@@ -519,6 +519,8 @@ mod with_fixtures {
                 query_max_length: 8,
                 truncation: tamis_data::Truncation::SecondOnly,
                 activation: Activation::None,
+                template: None,
+                answers: None,
             };
             let out = source.path().join("gradients");
             let contents = checkpoint::Contents {
