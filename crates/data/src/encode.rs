@@ -224,6 +224,12 @@ impl PairEncoder {
         self.template.n_specials()
     }
 
+    /// How many of them follow the document.
+    #[must_use]
+    pub fn n_after(&self) -> usize {
+        self.template.n_after()
+    }
+
     /// The lengths and the truncation in use.
     #[must_use]
     pub fn config(&self) -> &PairConfig {

@@ -6,8 +6,11 @@ use tamis_data::Batch;
 use tamis_ops::Precision;
 
 use crate::config::Config;
+use crate::decoder::{Route, Weights};
 use crate::dropout_seeds::DropoutSeeds;
+use crate::effort::{Compatibility, Effort, HeadOrder, TokenWeights};
 use crate::encoder::Encoder;
+use crate::error::{Error, Result};
 use crate::head::{Head, Pooling, pooling};
 use crate::input::Input;
 use crate::layer::{Linear, with_seeds};
@@ -86,9 +89,100 @@ impl CrossEncoder {
             let pooled = match self.head.pooling() {
                 Pooling::First => self.encoder.end(tokens.select(0, input.first_tokens.clone())),
                 Pooling::Mean => pooling::mean(self.encoder.end(tokens), &input.rows),
+                Pooling::Last { padding } => {
+                    let places = input.places(&input.last_places(padding));
+                    self.encoder.end(tokens.select(0, places))
+                }
             };
             self.head.forward(pooled.cast(DType::F32), &mut seeds)
         })
+    }
+
+    /// Returns the logits of every exit that is asked for, with its depth, the shallowest first:
+    /// `[rows, labels]` each.
+    ///
+    /// # Errors
+    /// When the model has no such exit, or is not a decoder and should stop early or shorten documents.
+    pub fn exit_logits(
+        &self,
+        input: &Input,
+        effort: &Effort,
+        compatibility: Compatibility,
+        mut seeds: DropoutSeeds,
+    ) -> Result<Vec<(usize, Tensor<2>)>> {
+        let Encoder::Decoder(decoder) = &self.encoder else {
+            if *effort == Effort::default() {
+                return Ok(vec![(0, self.logits(input, seeds))]);
+            }
+            let problem = "only decoders have exits and shorten documents".to_owned();
+            return Err(Error::Effort { problem });
+        };
+        let n_layers = decoder.n_layers();
+        let exits = effort.exits_of(&self.depths(), n_layers)?;
+        let reads_last = matches!(self.head.pooling(), Pooling::Last { padding: None });
+        if !reads_last || (!effort.compresses() && exits == [n_layers]) {
+            if effort.compresses() {
+                let problem = "only models that read the last token shorten documents".to_owned();
+                return Err(Error::Effort { problem });
+            }
+            return Ok(vec![(n_layers, self.logits(input, seeds))]);
+        }
+        let published = decoder.published();
+        let weights = match compatibility.weights {
+            TokenWeights::OfModel if published.merges_alike => Weights::Mean,
+            TokenWeights::OfModel | TokenWeights::LastToken => Weights::LastToken,
+            TokenWeights::LastColumn => Weights::LastColumn {
+                n_places: input.rows.longest().next_multiple_of(8),
+                padding: published.padding,
+            },
+            TokenWeights::Mean => Weights::Mean,
+        };
+        let route = Route {
+            exits: &exits,
+            ratio: if effort.compresses() { effort.ratio } else { 1 },
+            compress_layers: &effort.compress_layers,
+            weights,
+        };
+        Ok(with_seeds(seeds.branch(), || {
+            let states = decoder.exits(input, route, &mut seeds);
+            let read = |(order, (&depth, state)): (usize, (&usize, Tensor<2>))| {
+                let state = state.cast(DType::F32);
+                let logits = match &self.head {
+                    Head::Exits(heads) => {
+                        let of_depth = |depth| heads.shape().place(depth).unwrap_or(0);
+                        let place = match compatibility.heads {
+                            HeadOrder::ByOrder if published.heads_as_asked => {
+                                of_depth(effort.exits.get(order).copied().unwrap_or(depth))
+                            }
+                            HeadOrder::ByOrder => order,
+                            HeadOrder::ByDepth => of_depth(depth),
+                        };
+                        heads.forward_at(place, state)
+                    }
+                    head => head.forward(state, &mut seeds),
+                };
+                (depth, logits)
+            };
+            exits.iter().zip(states).enumerate().map(read).collect()
+        }))
+    }
+
+    /// Whether the published code of a decoder weighs all tokens alike when it merges them.
+    pub(crate) fn merges_alike(&self) -> bool {
+        match &self.encoder {
+            Encoder::Decoder(decoder) => decoder.published().merges_alike,
+            _ => false,
+        }
+    }
+
+    /// The depths that have a head, the shallowest first; of an encoder, none.
+    #[must_use]
+    pub fn depths(&self) -> Vec<usize> {
+        match (&self.head, &self.encoder) {
+            (Head::Exits(heads), _) => heads.shape().depths().collect(),
+            (_, Encoder::Decoder(decoder)) => vec![decoder.n_layers()],
+            _ => Vec::new(),
+        }
     }
 
     /// All linear maps, those of the head last.

@@ -2,11 +2,13 @@
 
 pub mod config;
 
+mod exits;
 mod family;
 mod keys;
 mod layer;
 mod rope;
 mod shape;
+mod spans;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
@@ -14,7 +16,9 @@ use tamis_ops::{Rotary, Rows};
 
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
+use config::Published;
 use crate::layer::{Embedding, Linear, RmsNorm};
+pub(crate) use exits::{Route, Weights};
 use layer::DecoderLayer;
 pub(crate) use shape::DecoderShape;
 
@@ -30,6 +34,8 @@ pub struct Decoder {
     final_norm: RmsNorm,
     #[module(skip)]
     shape: DecoderShape,
+    #[module(skip)]
+    published: Published,
 }
 
 /// What all layers need to know of a batch.
@@ -41,20 +47,21 @@ pub(crate) struct Pass<'a> {
 impl Decoder {
     /// The architecture with all weights zero, to be filled.
     #[must_use]
-    pub(crate) fn zeros(shape: &DecoderShape, device: &Device) -> Self {
+    pub(crate) fn zeros(shape: &DecoderShape, published: Published, device: &Device) -> Self {
         let layers = (0..shape.n_layers()).map(|index| DecoderLayer::zeros(shape, index, device));
         Self {
             word_embeddings: Embedding::zeros(shape.n_words, shape.hidden, device),
             layers: layers.collect(),
             final_norm: shape.norm(shape.hidden, device),
             shape: shape.clone(),
+            published,
         }
     }
 
     /// The hidden states after the embeddings and after every layer, the last one normalised.
     pub(crate) fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
         let pass = self.pass(&input.rows);
-        let mut states = vec![self.embed(input.ids.clone())];
+        let mut states = vec![self.words(input.ids.clone())];
         for layer in &self.layers {
             let last = states[states.len() - 1].clone();
             states.push(layer.forward(last, &pass, seeds));
@@ -68,7 +75,7 @@ impl Decoder {
     /// What a head reads of every token: `[tokens, hidden]`.
     pub(crate) fn tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let pass = self.pass(&input.rows);
-        let embedded = self.embed(input.ids.clone());
+        let embedded = self.words(input.ids.clone());
         let x = self.layers.iter().fold(embedded, |x, layer| layer.forward(x, &pass, seeds));
         self.final_norm.forward(x)
     }
@@ -82,7 +89,7 @@ impl Decoder {
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
         let chosen = |x: Tensor<2>| x.select(0, places.clone());
-        let embedded = self.embed(input.ids.clone());
+        let embedded = self.words(input.ids.clone());
         let Some((last, layers)) = self.layers.split_last() else {
             return self.final_norm.forward(chosen(embedded));
         };
@@ -92,12 +99,43 @@ impl Decoder {
         self.final_norm.forward(last.finish(chosen(context), chosen(x)))
     }
 
+    /// How many layers there are.
+    pub(crate) fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// What the first layer reads.
+    pub(crate) fn embed(&self, input: &Input, _: &mut DropoutSeeds) -> Tensor<2> {
+        self.words(input.ids.clone())
+    }
+
+    /// One layer.
+    pub(crate) fn layer(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        input: &Input,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        self.layers[index].forward(x, &self.pass(&input.rows), seeds)
+    }
+
+    /// What comes after the last layer.
+    pub(crate) fn end(&self, x: Tensor<2>) -> Tensor<2> {
+        self.final_norm.forward(x)
+    }
+
+    /// What the published code of the family does.
+    pub(crate) fn published(&self) -> Published {
+        self.published
+    }
+
     /// All linear maps, to be packed.
     pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
         self.layers.iter_mut().flat_map(DecoderLayer::linears_mut).collect()
     }
 
-    fn embed(&self, ids: Tensor<1, Int>) -> Tensor<2> {
+    fn words(&self, ids: Tensor<1, Int>) -> Tensor<2> {
         let embedded = self.word_embeddings.forward(ids);
         match self.shape.embedding_scale {
             Some(scale) => embedded * scale,

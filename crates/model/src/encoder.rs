@@ -93,6 +93,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.n_layers(),
             Self::ModernBert(encoder) => encoder.n_layers(),
             Self::Deberta(encoder) => encoder.n_layers(),
+            Self::Decoder(decoder) => decoder.n_layers(),
         }
     }
 
@@ -102,6 +103,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.embed(input, seeds),
             Self::ModernBert(encoder) => encoder.embed(input, seeds),
             Self::Deberta(encoder) => encoder.embed(input, seeds),
+            Self::Decoder(decoder) => decoder.embed(input, seeds),
         }
     }
 
@@ -117,6 +119,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.layer(index, x, input, seeds),
             Self::ModernBert(encoder) => encoder.layer(index, x, input, seeds),
             Self::Deberta(encoder) => encoder.layer(index, x, input, seeds),
+            Self::Decoder(decoder) => decoder.layer(index, x, input, seeds),
         }
     }
 
@@ -125,6 +128,7 @@ impl Encoder {
         match self {
             Self::Bert(_) | Self::Deberta(_) => x,
             Self::ModernBert(encoder) => encoder.final_norm(x),
+            Self::Decoder(decoder) => decoder.end(x),
         }
     }
 

@@ -79,6 +79,12 @@ pub enum Error {
         /// What was asked for.
         precision: tamis_ops::Precision,
     },
+    /// An effort that the model cannot make.
+    #[error("{problem}")]
+    Effort {
+        /// What was asked for, and what there is.
+        problem: String,
+    },
     /// Windows over a long document would not get on.
     #[error("windows of {window} tokens cannot overlap by {overlap}; lower the overlap")]
     Overlap {

@@ -1,5 +1,6 @@
 //! A checkpoint beside golden values of transformers: token ids, logits and hidden states.
 
+mod exits;
 mod golden;
 
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::dropout_seeds::DropoutSeeds;
 use crate::error::{Error, Result};
 use crate::input::Input;
 use crate::reranker::{check_precision, for_inference};
-pub use golden::{Encoding, Golden, HiddenStates};
+pub use golden::{Case, Encoding, Golden, HiddenStates};
 
 /// How far a checkpoint is from its golden values.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +68,8 @@ pub fn compare_as(
     device: &Device,
     change: impl FnOnce(CrossEncoder) -> CrossEncoder,
 ) -> Result<Parity> {
-    let new_head = golden.logits().is_none().then_some(checkpoint::NewHead { seed: 0 });
+    let is_bare = golden.logits().is_none() && golden.cases().is_empty();
+    let new_head = is_bare.then_some(checkpoint::NewHead { seed: 0 });
     let loaded = checkpoint::load(directory, new_head, device)?;
     let model = change(loaded.model);
     let encoded = encode(&directory.join("tokenizer.json"), golden)?;
@@ -77,6 +79,7 @@ pub fn compare_as(
 
     let input = Input::new(&expected, device);
     let logits = match golden.logits() {
+        None if !golden.cases().is_empty() => Some(exits::worst_case(&model, golden, &encoded, device)?),
         None => None,
         Some(golden_logits) => {
             let logits = numbers(model.logits(&input, DropoutSeeds::inference()));
@@ -135,18 +138,16 @@ impl Parity {
 
 /// The pairs of the golden values as this library encodes them.
 fn encode(tokenizer: &Path, golden: &Golden) -> Result<Batch> {
-    let Encoding { max_length, query_max_length, truncation, template } = golden.encoding();
-    let config = |query_max_length| PairConfig {
-        max_length: *max_length,
-        query_max_length,
-        truncation: *truncation,
-    };
-    let encoder = PairEncoder::open_with(tokenizer, template.as_ref(), config(1))?;
+    let Encoding { query_max_length, truncation, template, .. } = golden.encoding();
+    let mut config =
+        PairConfig { max_length: usize::MAX, query_max_length: 1, truncation: *truncation };
+    let probe = PairEncoder::open_with(tokenizer, template.as_ref(), config)?;
+    config.max_length = golden.encoding().longest_row(&probe);
     // Unless it says so, golden queries are never cut by a limit of their own.
-    let longest = (max_length - encoder.n_specials()).saturating_sub(1).max(1);
-    let config = config(query_max_length.unwrap_or(longest).min(longest));
+    let longest = (config.max_length - probe.n_specials()).saturating_sub(1).max(1);
+    config.query_max_length = query_max_length.unwrap_or(longest).min(longest);
     let encoder =
-        PairEncoder::with_template(encoder.tokenizer().clone(), template.as_ref(), config)?;
+        PairEncoder::with_template(probe.tokenizer().clone(), template.as_ref(), config)?;
     let mut batch = Batch::new();
     let mut report = TruncationReport::default();
     for (query, document) in golden.pairs() {

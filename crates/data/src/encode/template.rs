@@ -154,6 +154,11 @@ impl Template {
         self.before.len() + self.between.len() + self.after.len()
     }
 
+    /// How many special tokens follow the document.
+    pub(super) fn n_after(&self) -> usize {
+        self.after.len()
+    }
+
     /// The ids of the special tokens, in their order.
     pub(super) fn special_ids(&self) -> impl Iterator<Item = u32> {
         self.before.iter().chain(&self.between).chain(&self.after).map(|special| special.id)

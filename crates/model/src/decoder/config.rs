@@ -37,6 +37,17 @@ pub(crate) enum Reads {
     Exits(ExitShape),
 }
 
+/// What the published code of a family does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published {
+    /// Whether all tokens count alike when they are merged.
+    pub(crate) merges_alike: bool,
+    /// Whether heads are taken in the order in which exits were asked for.
+    pub(crate) heads_as_asked: bool,
+    /// The token that fills rows.
+    pub(crate) padding: u32,
+}
+
 impl DecoderConfig {
     /// Reads the keys of a family.
     ///
@@ -97,6 +108,15 @@ impl DecoderConfig {
         }
     }
 
+    /// What the published code of the family does.
+    pub(crate) fn published(&self) -> Published {
+        Published {
+            merges_alike: self.family == Family::CostWiseGemma,
+            heads_as_asked: self.family == Family::MiniCpm,
+            padding: self.padding.unwrap_or(0),
+        }
+    }
+
     /// The same with other readers.
     pub(crate) fn reading(self, reads: Reads) -> Self {
         Self { reads, ..self }
@@ -145,7 +165,7 @@ impl Architecture for DecoderConfig {
     }
 
     fn encoder(&self, device: &Device) -> Encoder {
-        Encoder::Decoder(Decoder::zeros(&self.shape, device))
+        Encoder::Decoder(Decoder::zeros(&self.shape, self.published(), device))
     }
 
     fn head(&self, n_labels: usize, device: &Device) -> Head {

@@ -62,6 +62,11 @@ impl DecoderLayer {
         }
     }
 
+    /// How the layer's queries meet its keys.
+    pub(super) fn attention(&self) -> AttentionConfig {
+        self.attention
+    }
+
     pub(super) fn linears_mut(&mut self) -> [&mut Linear; 4] {
         [&mut self.qkv, &mut self.attention_output, &mut self.intermediate, &mut self.output]
     }

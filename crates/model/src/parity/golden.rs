@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Tensor;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
-use tamis_data::{Batch, RowTemplate, Segment, Truncation};
+use tamis_data::{Batch, PairEncoder, RowTemplate, Segment, Truncation};
 
 use super::{numbers, worst};
 use crate::error::{Error, Result};
@@ -15,7 +15,9 @@ use crate::input::Input;
 #[derive(Debug, Clone)]
 pub struct Golden {
     path: PathBuf,
-    file: File,
+    pairs: Vec<Pair>,
+    batch: Padded,
+    cases: Vec<Case>,
     encoding: Encoding,
     logits: Option<Vec<f32>>,
     hidden_states: Vec<(usize, HiddenStates)>,
@@ -24,14 +26,59 @@ pub struct Golden {
 /// How pairs became rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoding {
-    /// The longest row in tokens, special tokens included.
+    /// The longest row in tokens, special tokens included, or that of a document.
     pub max_length: usize,
+    /// Whether `max_length` is that of a document, and a row is longer by twice its ending.
+    pub is_of_document: bool,
     /// The longest query, if queries were cut before they met a document.
     pub query_max_length: Option<usize>,
     /// Which side of a pair gave way.
     pub truncation: Truncation,
     /// What stood around the texts, if it was not the tokenizer's own special tokens.
     pub template: Option<RowTemplate>,
+}
+
+impl File {
+    /// Puts what models with exits have elsewhere into the same places.
+    fn unify(&mut self) {
+        if let Some(sided) = self.right_padding.take() {
+            self.sorted_batch = self.sorted_batch.take().or(sided.sorted_batch);
+            if self.cases.is_empty() {
+                self.cases = sided.cases;
+            }
+        }
+        if self.input_building.is_none()
+            && let (Some(prompt), Some(max_length), Some(query_max_length)) =
+                (self.prompt.take(), self.max_length, self.query_max_length)
+        {
+            self.input_building = Some(InputBuilding {
+                query_prefix: query_prefix(),
+                passage_prefix: passage_prefix(),
+                prompt,
+                max_length,
+                query_max_length,
+                sorted_order: None,
+            });
+        }
+        let order = self.input_building.as_ref().and_then(|building| building.sorted_order.clone());
+        let order = self.sorted_order.clone().or(order);
+        if let (None, Some(sorted), Some(order)) = (&self.batch, self.sorted_batch.take(), order) {
+            let back = |rows: &[Vec<u32>]| -> Vec<Vec<u32>> {
+                let mut back = vec![Vec::new(); rows.len()];
+                for (row, &place) in rows.iter().zip(&order) {
+                    if let Some(slot) = back.get_mut(place) {
+                        slot.clone_from(row);
+                    }
+                }
+                back
+            };
+            self.batch = Some(Padded {
+                input_ids: back(&sorted.input_ids),
+                attention_mask: back(&sorted.attention_mask),
+                token_type_ids: None,
+            });
+        }
+    }
 }
 
 impl Encoding {
@@ -45,13 +92,18 @@ impl Encoding {
             }
         };
         let (max_length, query_max_length) = (call.max_length, None);
-        Ok(Self { max_length, query_max_length, truncation, template: None })
+        Ok(Self { max_length, is_of_document: false, query_max_length, truncation, template: None })
+    }
+
+    /// The longest row with the tokens that every row has.
+    pub(super) fn longest_row(&self, encoder: &PairEncoder) -> usize {
+        let ending = if self.is_of_document { encoder.n_after() } else { 0 };
+        self.max_length + 2 * ending
     }
 
     /// FlagEmbedding's budget: a document has up to `max_length` tokens of its own, and a row twice
     /// as much more as its ending has.
     fn of_building(building: &InputBuilding) -> Self {
-        let ending = building.sep_ids.len() + building.prompt_ids.len();
         let mut template = RowTemplate::bge(&building.prompt);
         for segment in &mut template.segments {
             if let Segment::Text(text) = segment {
@@ -62,7 +114,8 @@ impl Encoding {
         }
         template.document_max_length = Some(building.max_length);
         Self {
-            max_length: building.max_length + 2 * ending,
+            max_length: building.max_length,
+            is_of_document: true,
             query_max_length: Some(building.query_max_length),
             truncation: Truncation::SecondOnly,
             template: Some(template),
@@ -85,7 +138,17 @@ struct File {
     tokenizer_call: Option<TokenizerCall>,
     input_building: Option<InputBuilding>,
     pairs: Vec<Pair>,
-    batch: Padded,
+    batch: Option<Padded>,
+    /// The same in the order of another list, of models with exits.
+    sorted_batch: Option<Padded>,
+    sorted_order: Option<Vec<usize>>,
+    #[serde(default)]
+    cases: Vec<Case>,
+    /// All of these for a model that was run with padding on either side.
+    right_padding: Option<Sided>,
+    prompt: Option<String>,
+    max_length: Option<usize>,
+    query_max_length: Option<usize>,
     /// Absent for an encoder without a head.
     #[serde(default)]
     logits: Option<Vec<Vec<f64>>>,
@@ -93,16 +156,53 @@ struct File {
     yes_logit: Option<Vec<f64>>,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+struct Sided {
+    sorted_batch: Option<Padded>,
+    #[serde(default)]
+    cases: Vec<Case>,
+}
+
+/// Scores of a model with exits for one request.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Case {
+    /// The exits that were asked for.
+    pub cutoff_layers: Vec<usize>,
+    /// So many tokens of a document became one.
+    #[serde(default = "one")]
+    pub compress_ratio: usize,
+    /// Where documents were shortened.
+    #[serde(default)]
+    pub compress_layers: Vec<usize>,
+    /// Rows of a batch.
+    pub batch_size: usize,
+    /// One list per exit, the shallowest first, with one score per pair.
+    pub scores: Vec<Vec<f32>>,
+}
+
+fn one() -> usize {
+    1
+}
+
 /// How the pairs of a decoder became rows: `sep`, and a prompt after the document.
 #[derive(Debug, Clone, Deserialize)]
 struct InputBuilding {
+    #[serde(default = "query_prefix")]
     query_prefix: String,
+    #[serde(default = "passage_prefix")]
     passage_prefix: String,
     prompt: String,
-    sep_ids: Vec<u32>,
-    prompt_ids: Vec<u32>,
     max_length: usize,
     query_max_length: usize,
+    sorted_order: Option<Vec<usize>>,
+}
+
+fn query_prefix() -> String {
+    "A: ".to_owned()
+}
+
+fn passage_prefix() -> String {
+    "B: ".to_owned()
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -125,7 +225,14 @@ struct Padded {
 }
 
 /// The kinds of golden values that this module reads.
-const KINDS: [&str; 3] = ["encoder_seqcls", "decoder_seqcls", "decoder_yes_no"];
+const KINDS: [&str; 6] = [
+    "encoder_seqcls",
+    "decoder_seqcls",
+    "decoder_yes_no",
+    "matroyshka_mistral",
+    "bge_lightweight_gemma2",
+    "bge_layerwise_minicpm",
+];
 
 impl Golden {
     /// The kind of the golden values in a folder, or `None` when the folder has none.
@@ -160,9 +267,10 @@ impl Golden {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("expected.json");
         let text = std::fs::read_to_string(&path).map_err(|error| Error::io(&path, error))?;
-        let file: File =
+        let mut file: File =
             serde_json::from_str(&text).map_err(|error| Error::config(&path, error.to_string()))?;
         let bad = |problem: String| Error::config(&path, problem);
+        file.unify();
         if !Self::is_covered(&file.kind) {
             let known = KINDS.map(|kind| format!("`{kind}`")).join(", ");
             return Err(bad(format!("kind: expected one of {known}, found `{}`", file.kind)));
@@ -173,10 +281,14 @@ impl Golden {
             (None, None) => return Err(bad("expected tokenizer_call or input_building".to_owned())),
         };
         let n = file.pairs.len();
-        let type_ids = file.batch.token_type_ids.as_ref();
+        let Some(batch) = &file.batch else {
+            return Err(bad("expected a batch".to_owned()));
+        };
+        let type_ids = batch.token_type_ids.as_ref();
         let same_length = type_ids.is_none_or(|rows| rows.len() == n)
             && file.logits.as_ref().is_none_or(|rows| rows.len() == n)
-            && [file.batch.input_ids.len(), file.batch.attention_mask.len()] == [n, n];
+            && [batch.input_ids.len(), batch.attention_mask.len()] == [n, n]
+            && file.cases.iter().flat_map(|case| &case.scores).all(|scores| scores.len() == n);
         if !same_length {
             return Err(bad(format!("expected ids, masks and logits of {n} pairs")));
         }
@@ -184,7 +296,8 @@ impl Golden {
         let logits = labels.or_else(|| file.yes_logit.clone());
         let logits = logits.map(|all| all.into_iter().map(|logit| logit as f32).collect());
         let hidden_states = hidden_states(&folder.join("expected.safetensors"))?;
-        Ok(Self { path, file, encoding, logits, hidden_states })
+        let (batch, cases) = (batch.clone(), std::mem::take(&mut file.cases));
+        Ok(Self { path, pairs: file.pairs, batch, cases, encoding, logits, hidden_states })
     }
 
     /// The file that was read.
@@ -195,13 +308,19 @@ impl Golden {
 
     /// Queries and documents.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.file.pairs.iter().map(|pair| (pair.query.as_str(), pair.passage.as_str()))
+        self.pairs.iter().map(|pair| (pair.query.as_str(), pair.passage.as_str()))
     }
 
     /// How pairs became rows.
     #[must_use]
     pub fn encoding(&self) -> &Encoding {
         &self.encoding
+    }
+
+    /// The requests of a model with exits.
+    #[must_use]
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
     }
 
     /// One logit per pair and label, unless the encoder has no head.
@@ -220,9 +339,9 @@ impl Golden {
     #[must_use]
     pub fn batch(&self) -> Batch {
         let mut batch = Batch::new();
-        for row_idx in 0..self.file.pairs.len() {
-            let ids = self.unpadded(&self.file.batch.input_ids, row_idx);
-            let types = match &self.file.batch.token_type_ids {
+        for row_idx in 0..self.pairs.len() {
+            let ids = self.unpadded(&self.batch.input_ids, row_idx);
+            let types = match &self.batch.token_type_ids {
                 Some(types) => self.unpadded(types, row_idx),
                 None => vec![0; ids.len()],
             };
@@ -234,19 +353,19 @@ impl Golden {
 
     /// Whether a row has these ids and, where the model has segments, these segments.
     pub(super) fn is_row(&self, row_idx: usize, (ids, types): (&[u32], &[u32])) -> bool {
-        let expected = self.file.batch.token_type_ids.as_ref();
-        self.unpadded(&self.file.batch.input_ids, row_idx) == ids
+        let expected = self.batch.token_type_ids.as_ref();
+        self.unpadded(&self.batch.input_ids, row_idx) == ids
             && expected.is_none_or(|rows| self.unpadded(rows, row_idx) == types)
     }
 
     /// Where the tokens of every padded row begin.
     pub(super) fn first_places(&self) -> Vec<usize> {
-        let masks = self.file.batch.attention_mask.iter();
+        let masks = self.batch.attention_mask.iter();
         masks.map(|mask| mask.iter().position(|&m| m == 1).unwrap_or(0)).collect()
     }
 
     fn unpadded(&self, rows: &[Vec<u32>], row_idx: usize) -> Vec<u32> {
-        let mask = &self.file.batch.attention_mask[row_idx];
+        let mask = &self.batch.attention_mask[row_idx];
         rows[row_idx].iter().zip(mask).filter(|&(_, &m)| m == 1).map(|(&id, _)| id).collect()
     }
 }
