@@ -4,6 +4,7 @@ mod row_template;
 mod template;
 mod truncate;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -117,7 +118,7 @@ impl PairEncoder {
     /// # Errors
     /// As [`PairEncoder::tokenize`].
     pub fn tokenize_query(&self, text: &str) -> Result<Vec<u32>> {
-        self.tokenize(&self.template.query_text(text))
+        self.tokenize(&self.query_text(text))
     }
 
     /// The token ids of a document's segment.
@@ -125,7 +126,17 @@ impl PairEncoder {
     /// # Errors
     /// As [`PairEncoder::tokenize`].
     pub fn tokenize_document(&self, text: &str) -> Result<Vec<u32>> {
-        self.tokenize(&self.template.document_text(text))
+        self.tokenize(&self.document_text(text))
+    }
+
+    /// A query with what its template puts around it.
+    pub(crate) fn query_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.template.query_text(text)
+    }
+
+    /// A document with what its template puts before it.
+    pub(crate) fn document_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.template.document_text(text)
     }
 
     /// [`PairEncoder::tokenize`] of many texts on all threads; the order is kept.

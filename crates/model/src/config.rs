@@ -80,17 +80,16 @@ const ARCHITECTURES: &[(&str, Parse)] = &[
     ("cost_wise_gemma", |raw| decoder(raw, Family::CostWiseGemma)),
 ];
 
-pub(crate) fn parse<T: DeserializeOwned>(raw: &Map<String, Value>) -> std::result::Result<T, String> {
+pub(crate) fn parse<T: DeserializeOwned>(
+    raw: &Map<String, Value>,
+) -> std::result::Result<T, String> {
     // A key that is there and null stands for the default too.
     let given = raw.iter().filter(|(_, value)| !value.is_null());
     let given: Map<String, Value> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
     T::deserialize(given).map_err(|error| error.to_string())
 }
 
-fn decoder(
-    raw: &Map<String, Value>,
-    family: Family,
-) -> std::result::Result<EncoderConfig, String> {
+fn decoder(raw: &Map<String, Value>, family: Family) -> std::result::Result<EncoderConfig, String> {
     Ok(EncoderConfig::Decoder(DecoderConfig::parse(raw, family)?))
 }
 

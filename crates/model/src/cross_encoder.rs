@@ -110,22 +110,12 @@ impl CrossEncoder {
         compatibility: Compatibility,
         mut seeds: DropoutSeeds,
     ) -> Result<Vec<(usize, Tensor<2>)>> {
+        let exits = self.exits_of(effort)?;
         let Encoder::Decoder(decoder) = &self.encoder else {
-            if *effort == Effort::default() {
-                return Ok(vec![(0, self.logits(input, seeds))]);
-            }
-            let problem = "only decoders have exits and shorten documents".to_owned();
-            return Err(Error::Effort { problem });
+            return Ok(vec![(0, self.logits(input, seeds))]);
         };
-        let n_layers = decoder.n_layers();
-        let exits = effort.exits_of(&self.depths(), n_layers)?;
-        let reads_last = matches!(self.head.pooling(), Pooling::Last { padding: None });
-        if !reads_last || (!effort.compresses() && exits == [n_layers]) {
-            if effort.compresses() {
-                let problem = "only models that read the last token shorten documents".to_owned();
-                return Err(Error::Effort { problem });
-            }
-            return Ok(vec![(n_layers, self.logits(input, seeds))]);
+        if !effort.compresses() && exits == [decoder.n_layers()] {
+            return Ok(vec![(decoder.n_layers(), self.logits(input, seeds))]);
         }
         let published = decoder.published();
         let weights = match compatibility.weights {
@@ -165,6 +155,25 @@ impl CrossEncoder {
             };
             exits.iter().zip(states).enumerate().map(read).collect()
         }))
+    }
+
+    /// The depths that an effort asks for, each once and the shallowest first; of an encoder, 0.
+    ///
+    /// # Errors
+    /// When the model has no such exit or cannot shorten documents.
+    pub(crate) fn exits_of(&self, effort: &Effort) -> Result<Vec<usize>> {
+        let bad = |problem: &str| Err(Error::Effort { problem: problem.to_owned() });
+        let Encoder::Decoder(decoder) = &self.encoder else {
+            if *effort == Effort::default() {
+                return Ok(vec![0]);
+            }
+            return bad("only decoders have exits and shorten documents");
+        };
+        let reads_last = matches!(self.head.pooling(), Pooling::Last { padding: None });
+        if effort.compresses() && !reads_last {
+            return bad("documents are shortened only where the row's last token is read");
+        }
+        effort.exits_of(&self.depths(), decoder.n_layers())
     }
 
     /// Whether the published code of a decoder weighs all tokens alike when it merges them.

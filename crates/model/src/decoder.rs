@@ -16,8 +16,8 @@ use tamis_ops::{Rotary, Rows};
 
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
-use config::Published;
 use crate::layer::{Embedding, Linear, RmsNorm};
+use config::Published;
 pub(crate) use exits::{Route, Weights};
 use layer::DecoderLayer;
 pub(crate) use shape::DecoderShape;

@@ -79,6 +79,9 @@ pub enum Error {
         /// What was asked for.
         precision: tamis_ops::Precision,
     },
+    /// A row without a token, which has nothing to score.
+    #[error("a query and its document are both empty, and the model's template adds nothing")]
+    EmptyRow,
     /// An effort that the model cannot make.
     #[error("{problem}")]
     Effort {

@@ -30,7 +30,7 @@ pub use error::{Error, Result};
 pub use head::{BertHead, ExitHeads, Head, LastTokenHead, ModularHead, Pooling};
 pub use input::Input;
 pub use long_document::{LongDocuments, WindowPooling};
-pub use reranker::{IdGroup, OpenOptions, Reranker};
+pub use reranker::{ExitScores, IdGroup, OpenOptions, Reranker};
 pub use scores::Scores;
 pub use settings::{Activation, AnswerWords, Settings};
 pub use tamis_ops::{Precision, instructions};

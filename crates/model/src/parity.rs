@@ -79,7 +79,9 @@ pub fn compare_as(
 
     let input = Input::new(&expected, device);
     let logits = match golden.logits() {
-        None if !golden.cases().is_empty() => Some(exits::worst_case(&model, golden, &encoded, device)?),
+        None if !golden.cases().is_empty() => {
+            Some(exits::worst_case(&model, golden, &encoded, device)?)
+        }
         None => None,
         Some(golden_logits) => {
             let logits = numbers(model.logits(&input, DropoutSeeds::inference()));
@@ -146,8 +148,7 @@ fn encode(tokenizer: &Path, golden: &Golden) -> Result<Batch> {
     // Unless it says so, golden queries are never cut by a limit of their own.
     let longest = (config.max_length - probe.n_specials()).saturating_sub(1).max(1);
     config.query_max_length = query_max_length.unwrap_or(longest).min(longest);
-    let encoder =
-        PairEncoder::with_template(probe.tokenizer().clone(), template.as_ref(), config)?;
+    let encoder = PairEncoder::with_template(probe.tokenizer().clone(), template.as_ref(), config)?;
     let mut batch = Batch::new();
     let mut report = TruncationReport::default();
     for (query, document) in golden.pairs() {

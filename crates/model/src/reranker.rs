@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use tamis_data::{Batch, PairEncoder, TextGroup, TruncationReport, plan};
 use tamis_ops::Precision;
 
@@ -10,7 +10,9 @@ use crate::checkpoint::{self, NewHead};
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
 use crate::dropout_seeds::DropoutSeeds;
+use crate::effort::Effort;
 use crate::error::{Error, Result};
+use crate::input::Input;
 use crate::long_document::LongDocuments;
 use crate::settings::Settings;
 use crate::workers::Workers;
@@ -28,6 +30,15 @@ pub struct IdGroup<'a> {
     pub query: &'a [u32],
     /// The tokens of each candidate.
     pub documents: Vec<&'a [u32]>,
+}
+
+/// The scores of one exit: for every group those of its documents, in their order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExitScores {
+    /// How many layers are below the exit; 0 where a model has but one end.
+    pub depth: usize,
+    /// Raw logits.
+    pub scores: Vec<Vec<f32>>,
 }
 
 /// How a checkpoint is opened.
@@ -133,6 +144,12 @@ impl Reranker {
         })
     }
 
+    /// The depths that give scores, the shallowest first; of an encoder, none.
+    #[must_use]
+    pub fn depths(&self) -> Vec<usize> {
+        self.model.depths()
+    }
+
     /// How pairs are encoded and scores served.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -148,6 +165,7 @@ impl Reranker {
             let limit = self.max_positions;
             return Err(Error::TooLong { found: settings.max_length, limit });
         }
+        self.model.exits_of(&settings.effort)?;
         let tokenizer = self.encoder.tokenizer().clone();
         let template = settings.template.as_ref();
         let encoder = PairEncoder::with_template(tokenizer, template, settings.pairs())?;
@@ -172,6 +190,19 @@ impl Reranker {
     /// # Errors
     /// When a text cannot be tokenised or a score is not a number.
     pub fn score(&self, groups: &[TextGroup<'_>]) -> Result<(Vec<Vec<f32>>, TruncationReport)> {
+        let (exits, report) = self.score_at(groups, &self.settings.effort)?;
+        Ok((deepest(exits), report))
+    }
+
+    /// The same with the effort that a request asks for: the scores of every exit, the shallowest first.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score), and when the model cannot make the effort.
+    pub fn score_at(
+        &self,
+        groups: &[TextGroup<'_>],
+        effort: &Effort,
+    ) -> Result<(Vec<ExitScores>, TruncationReport)> {
         let queries: Vec<&str> = groups.iter().map(|group| group.query).collect();
         let documents: Vec<&str> =
             groups.iter().flat_map(|group| group.documents.iter().copied()).collect();
@@ -186,7 +217,7 @@ impl Reranker {
                 documents: rest.by_ref().take(group.documents.len()).collect(),
             })
             .collect();
-        self.score_ids(&groups)
+        self.score_ids_at(&groups, effort)
     }
 
     /// The same for texts that are tokenised already.
@@ -197,6 +228,19 @@ impl Reranker {
     /// # Errors
     /// When a score is not a number.
     pub fn score_ids(&self, groups: &[IdGroup<'_>]) -> Result<(Vec<Vec<f32>>, TruncationReport)> {
+        let (exits, report) = self.score_ids_at(groups, &self.settings.effort)?;
+        Ok((deepest(exits), report))
+    }
+
+    /// The same with the effort that a request asks for: the scores of every exit, the shallowest first.
+    ///
+    /// # Errors
+    /// When a score is not a number, a row is empty, or the model cannot make the effort.
+    pub fn score_ids_at(
+        &self,
+        groups: &[IdGroup<'_>],
+        effort: &Effort,
+    ) -> Result<(Vec<ExitScores>, TruncationReport)> {
         let mut report = TruncationReport::default();
         let mut pairs = Batch::new();
         let mut n_windows = Vec::new();
@@ -212,25 +256,45 @@ impl Reranker {
             }
             pairs.end_group();
         }
-        let mut flat = vec![0.0; pairs.n_rows()];
         let lengths: Vec<usize> =
             pairs.row_offsets().windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
+        if lengths.contains(&0) {
+            return Err(Error::EmptyRow);
+        }
+        let depths = self.model.exits_of(effort)?;
         let on_cpu = is_cpu(&self.device);
         let batches = plan(&lengths, if on_cpu { CORE_TOKENS } else { DEVICE_TOKENS });
-        let score = |index: usize| self.score_rows(&pairs, &batches[index]);
+        let score = |index: usize| self.score_rows(&pairs, &batches[index], effort);
         let by_batch = if on_cpu {
             self.workers.map(batches.len(), score)
         } else {
             (0..batches.len()).map(score).collect()
         };
-        for (&row_idx, score) in batches.iter().flatten().zip(by_batch.into_iter().flatten()) {
-            flat[row_idx] = score;
+        let by_batch = by_batch.into_iter().collect::<Result<Vec<_>>>()?;
+        let mut exits = Vec::with_capacity(depths.len());
+        for (place, &depth) in depths.iter().enumerate() {
+            let mut flat = vec![0.0; pairs.n_rows()];
+            let found = by_batch.iter().flat_map(|exits| &exits[place]);
+            for (&row_idx, &score) in batches.iter().flatten().zip(found) {
+                flat[row_idx] = score;
+            }
+            exits.push(ExitScores { depth, scores: self.pool(groups, &flat, &n_windows)? });
         }
+        Ok((exits, report))
+    }
+
+    /// The scores of documents, from those of their windows.
+    fn pool(
+        &self,
+        groups: &[IdGroup<'_>],
+        flat: &[f32],
+        n_windows: &[usize],
+    ) -> Result<Vec<Vec<f32>>> {
         let mut scores = Vec::with_capacity(groups.len());
-        let (mut rest, mut n_windows) = (&flat[..], n_windows.into_iter());
+        let (mut rest, mut n_windows) = (flat, n_windows.iter());
         for (group_idx, group) in groups.iter().enumerate() {
             let mut own = Vec::with_capacity(group.documents.len());
-            for n in n_windows.by_ref().take(group.documents.len()) {
+            for &n in n_windows.by_ref().take(group.documents.len()) {
                 let (windows, others) = rest.split_at(n);
                 own.push(self.long_documents.pool(windows));
                 rest = others;
@@ -240,7 +304,7 @@ impl Reranker {
             }
             scores.push(own);
         }
-        Ok((scores, report))
+        Ok(scores)
     }
 
     /// How many tokens of a document fit beside a query of so many.
@@ -249,18 +313,28 @@ impl Reranker {
         self.settings.max_length.saturating_sub(taken)
     }
 
-    /// The scores of some rows, in their order, by one forward pass.
-    fn score_rows(&self, pairs: &Batch, rows: &[usize]) -> Vec<f32> {
+    /// The scores of some rows, in their order, by one forward pass: a list for every exit.
+    fn score_rows(&self, pairs: &Batch, rows: &[usize], effort: &Effort) -> Result<Vec<Vec<f32>>> {
         let mut batch = Batch::new();
         for &row_idx in rows {
             let (ids, type_ids) = pairs.row(row_idx);
             batch.push_row(ids, type_ids);
         }
         batch.end_group();
-        let scores = self.model.scores(&batch, &self.device, DropoutSeeds::inference());
-        let data = scores.rows().into_data().convert::<f32>();
-        data.try_into_vec().expect("the data was just made f32")
+        let input = Input::new(&batch, &self.device);
+        let (model, compatibility) = (&self.model, self.settings.compatibility);
+        let exits = model.exit_logits(&input, effort, compatibility, DropoutSeeds::inference())?;
+        let numbers = |(_, logits): (usize, Tensor<2>)| {
+            let data = logits.into_data().convert::<f32>();
+            data.try_into_vec().expect("the data was just made f32")
+        };
+        Ok(exits.into_iter().map(numbers).collect())
     }
+}
+
+/// The scores of the deepest exit.
+fn deepest(mut exits: Vec<ExitScores>) -> Vec<Vec<f32>> {
+    exits.pop().map(|exit| exit.scores).unwrap_or_default()
 }
 
 fn is_cpu(device: &Device) -> bool {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tamis_data::{PairConfig, RowTemplate, Truncation};
 
 use crate::config::Config;
+use crate::effort::{Compatibility, Effort};
 use crate::error::{Error, Result};
 use crate::head::Answers;
 
@@ -31,6 +32,17 @@ pub struct Settings {
     /// The words whose logits make a score, for a decoder that has a head for words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<AnswerWords>,
+    /// Which layers of a decoder give scores, and where documents are shortened, where a request does
+    /// not say.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub effort: Effort,
+    /// Behaviour of the system that the checkpoint comes from, for its numbers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub compatibility: Compatibility,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Words of a language model whose logits make a score.
@@ -104,6 +116,8 @@ impl Settings {
             },
             template: config.default_template(),
             answers: None,
+            effort: Effort::default(),
+            compatibility: Compatibility::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use tamis_data::{Dataset, PairEncoder, TokenStore, output};
+use tamis_data::{Dataset, PairEncoder, RowTemplate, TokenStore, output};
 use tamis_loss::Objective;
 use tamis_model::{Activation, Config, CrossEncoder, Settings, adapter, checkpoint};
 
@@ -78,10 +78,11 @@ pub fn train(
         query_max_length: recipe.data.query_max_length,
         truncation: recipe.data.truncation,
         activation: activation(&recipe.train.loss),
-        template: None,
-        answers: None,
+        ..Settings::read(source, &config)?
     };
-    let encoder = PairEncoder::open(&source.join("tokenizer.json"), settings.pairs())?;
+    let template = settings.template.as_ref();
+    let encoder =
+        PairEncoder::open_with(&source.join("tokenizer.json"), template, settings.pairs())?;
     encoder.check_vocabulary(config.vocab_size())?;
     if settings.max_length > config.max_positions() {
         let (found, limit) = (settings.max_length, config.max_positions());
@@ -93,7 +94,7 @@ pub fn train(
         folders.iter().map(|folder| Ok(Dataset::open(folder)?)).collect::<Result<Vec<_>>>()?;
     let tokens = datasets
         .iter()
-        .map(|dataset| tokenise(dataset, &encoder, source, observe))
+        .map(|dataset| tokenise(dataset, &encoder, template, source, observe))
         .collect::<Result<Vec<_>>>()?;
     let drawing = drawing(recipe);
     let (sampler, with_teacher) = (&drawing.sampler, drawing.with_teacher);
@@ -111,7 +112,7 @@ pub fn train(
     let dev_dataset = recipe.dev.as_ref().map(|dev| Dataset::open(&dev.dataset)).transpose()?;
     let dev_tokens = dev_dataset
         .as_ref()
-        .map(|dataset| tokenise(dataset, &encoder, source, observe))
+        .map(|dataset| tokenise(dataset, &encoder, template, source, observe))
         .transpose()?;
     let mut dev = None;
     if let (Some(asked), Some(dataset), Some(tokens)) = (&recipe.dev, &dev_dataset, &dev_tokens) {
@@ -347,13 +348,22 @@ fn activation(objective: &Objective) -> Activation {
 fn tokenise(
     dataset: &Dataset,
     encoder: &PairEncoder,
+    template: Option<&RowTemplate>,
     source: &Path,
     observe: &mut dyn FnMut(Event),
 ) -> Result<TokenStore> {
-    let hash = checkpoint::tokenizer_hash(source)?;
+    let hash = encoding_hash(source, template)?;
     let max_tokens = encoder.config().max_length;
     let mut progress = |done, total| observe(Event::Tokenising { done, total });
-    Ok(TokenStore::open_or_build(dataset, encoder.tokenizer(), &hash, max_tokens, &mut progress)?)
+    Ok(TokenStore::open_or_build_for(dataset, encoder, &hash, max_tokens, &mut progress)?)
+}
+
+/// What tells the tokens of one checkpoint's texts from another's.
+fn encoding_hash(source: &Path, template: Option<&RowTemplate>) -> Result<String> {
+    let hash = checkpoint::tokenizer_hash(source)?;
+    let Some(template) = template else { return Ok(hash) };
+    let template = serde_json::to_string(template).expect("a template is text and numbers");
+    Ok(checkpoint::hash(format!("{hash} {template}").as_bytes()))
 }
 
 fn total_steps(recipe: &TrainRecipe, steps_per_epoch: u64) -> u64 {

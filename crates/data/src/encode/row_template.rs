@@ -73,11 +73,18 @@ impl RowTemplate {
             ("bge-predict", Self::bge(PREDICT)),
             (
                 "qwen3-reranker",
-                Self::qwen3("Given a web search query, retrieve relevant passages that answer the query"),
+                Self::qwen3(
+                    "Given a web search query, retrieve relevant passages that answer the query",
+                ),
             ),
             (
                 "rag-retrieval",
-                Self::rag_retrieval("query: {query}", "document: {document}", "\n", "<|endoftext|>"),
+                Self::rag_retrieval(
+                    "query: {query}",
+                    "document: {document}",
+                    "\n",
+                    "<|endoftext|>",
+                ),
             ),
         ])
     }
@@ -110,7 +117,11 @@ impl RowTemplate {
     fn of_texts(begin: bool, texts: &[&str]) -> Self {
         let begin = begin.then_some(Segment::Begin);
         let texts = texts.iter().map(|&text| Segment::Text(text.to_owned()));
-        Self { segments: begin.into_iter().chain(texts).collect(), strip: false, document_max_length: None }
+        Self {
+            segments: begin.into_iter().chain(texts).collect(),
+            strip: false,
+            document_max_length: None,
+        }
     }
 
     /// The segments before the query's, between, and after the document's, with the formats of the two.

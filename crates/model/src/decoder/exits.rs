@@ -273,7 +273,8 @@ impl Column {
         let wide = Rows::from_lengths(&vec![self.n_places as u32; n_rows]);
         let pass = Pass { rows: &wide, rotary: decoder.shape.rotary(self.n_places) };
         let qkv = layer.queries_keys_values(self.states.clone().select(0, repeated), &pass);
-        let ends: Vec<i64> = (1..=n_rows as i64).map(|row| row * self.n_places as i64 - 1).collect();
+        let ends: Vec<i64> =
+            (1..=n_rows as i64).map(|row| row * self.n_places as i64 - 1).collect();
         let ends = Tensor::<1, Int>::from_data(TensorData::new(ends, [n_rows]), &last.device());
         let width = last.dims()[1];
         let own = qkv.select(0, ends).narrow(1, 0, width);

@@ -97,8 +97,10 @@ impl RopeKeys<'_> {
         let pair = |turns: f64| {
             width * (original / (turns * 2.0 * std::f64::consts::PI)).ln() / (2.0 * self.theta.ln())
         };
-        let (low, high) =
-            (pair(optional("beta_fast").unwrap_or(32.0)), pair(optional("beta_slow").unwrap_or(1.0)));
+        let (low, high) = (
+            pair(optional("beta_fast").unwrap_or(32.0)),
+            pair(optional("beta_slow").unwrap_or(1.0)),
+        );
         let truncate = self.scaling.and_then(|map| map.get("truncate")).and_then(Value::as_bool);
         let (low, high) =
             if truncate.unwrap_or(true) { (low.floor(), high.ceil()) } else { (low, high) };

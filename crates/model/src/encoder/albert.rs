@@ -148,7 +148,8 @@ impl Architecture for AlbertConfig {
     }
 
     fn head(&self, n_labels: usize, device: &Device) -> Head {
-        HeadShape::first_token(self.hidden_size, Activation::Tanh, self.classifier_dropout_prob).zeros(n_labels, device)
+        HeadShape::first_token(self.hidden_size, Activation::Tanh, self.classifier_dropout_prob)
+            .zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

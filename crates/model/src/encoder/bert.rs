@@ -158,7 +158,8 @@ impl Architecture for BertConfig {
     }
 
     fn head(&self, n_labels: usize, device: &Device) -> Head {
-        HeadShape::first_token(self.hidden_size, Activation::Tanh, self.head_dropout()).zeros(n_labels, device)
+        HeadShape::first_token(self.hidden_size, Activation::Tanh, self.head_dropout())
+            .zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

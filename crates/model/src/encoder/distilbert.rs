@@ -98,7 +98,8 @@ impl Architecture for DistilBertConfig {
     }
 
     fn head(&self, n_labels: usize, device: &Device) -> Head {
-        HeadShape::first_token(self.dim, Activation::Relu, self.seq_classif_dropout).zeros(n_labels, device)
+        HeadShape::first_token(self.dim, Activation::Relu, self.seq_classif_dropout)
+            .zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

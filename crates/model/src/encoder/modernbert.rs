@@ -236,7 +236,8 @@ impl Architecture for ModernBertConfig {
             activation: checked_activation(&self.classifier_activation),
             norm: Some(NormShape { epsilon: self.norm_eps, bias: self.norm_bias }),
             dropout_after: self.classifier_dropout,
-        }.zeros(n_labels, device)
+        }
+        .zeros(n_labels, device)
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

@@ -18,8 +18,7 @@ pub(super) fn worst_case(
     device: &Device,
 ) -> Result<f32> {
     // The numbers are those of the published code: heads by order, weights of padded places.
-    let compatibility =
-        Compatibility { heads: HeadOrder::ByOrder, weights: TokenWeights::OfModel };
+    let compatibility = Compatibility { heads: HeadOrder::ByOrder, weights: TokenWeights::OfModel };
     let mut furthest = 0.0;
     for case in golden.cases() {
         let effort = Effort {
@@ -45,12 +44,8 @@ pub(super) fn worst_case(
             }
             batch.end_group();
             let input = Input::new(&batch, device);
-            let exits = model.exit_logits(
-                &input,
-                &effort,
-                compatibility,
-                DropoutSeeds::inference(),
-            )?;
+            let exits =
+                model.exit_logits(&input, &effort, compatibility, DropoutSeeds::inference())?;
             if exits.len() != found.len() {
                 let problem =
                     format!("expected {} exits, found {}", case.scores.len(), exits.len());

@@ -278,7 +278,9 @@ impl Golden {
         let encoding = match (&file.tokenizer_call, &file.input_building) {
             (Some(call), _) => Encoding::of_call(call).map_err(bad)?,
             (None, Some(building)) => Encoding::of_building(building),
-            (None, None) => return Err(bad("expected tokenizer_call or input_building".to_owned())),
+            (None, None) => {
+                return Err(bad("expected tokenizer_call or input_building".to_owned()));
+            }
         };
         let n = file.pairs.len();
         let Some(batch) = &file.batch else {

@@ -59,6 +59,8 @@ fn base(model_type: &str, folder: &Path) -> Config {
         activation: Activation::None,
         template: None,
         answers: None,
+        effort: Default::default(),
+        compatibility: Default::default(),
     };
     let contents = checkpoint::Contents {
         model: &model,

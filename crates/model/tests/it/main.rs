@@ -5,6 +5,8 @@
 mod adapters;
 mod bad_input;
 mod checkpoints;
+mod decoders;
+mod exits;
 #[cfg(feature = "hub")]
 mod hub;
 mod parity;
@@ -47,6 +49,8 @@ fn tiny_checkpoint(directory: &std::path::Path) -> tamis_model::Config {
         activation: Activation::Sigmoid,
         template: None,
         answers: None,
+        effort: Default::default(),
+        compatibility: Default::default(),
     };
     let contents = checkpoint::Contents {
         model: &model,

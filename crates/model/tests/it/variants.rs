@@ -236,6 +236,8 @@ fn saving_keeps_names_shapes_values_and_class() {
             activation: Activation::None,
             template: None,
             answers: None,
+            effort: Default::default(),
+            compatibility: Default::default(),
         };
         let contents = checkpoint::Contents {
             model: &loaded.model,

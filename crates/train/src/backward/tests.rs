@@ -521,6 +521,8 @@ mod with_fixtures {
                 activation: Activation::None,
                 template: None,
                 answers: None,
+                effort: Default::default(),
+                compatibility: Default::default(),
             };
             let out = source.path().join("gradients");
             let contents = checkpoint::Contents {
