@@ -18,6 +18,7 @@ use crate::encoder::electra::ElectraConfig;
 use crate::encoder::modernbert::ModernBertConfig;
 use crate::encoder::roberta::{RobertaConfig, RobertaFamily};
 use crate::error::{Error, Result};
+use crate::head::ExitLayers;
 use crate::settings::AnswerWords;
 pub(crate) use modules::{Modules, Step, StepKind};
 
@@ -184,10 +185,35 @@ impl Config {
     #[must_use]
     pub fn with_labels(mut self, n_labels: usize) -> Self {
         self.n_labels = n_labels;
-        if let EncoderConfig::Decoder(config) = self.encoder {
-            self.encoder = EncoderConfig::Decoder(config.reading(Reads::Labels));
+        // Exits have one label each, and stay.
+        if let EncoderConfig::Decoder(config) = &self.encoder
+            && matches!(config.reads(), Reads::Answers(_))
+        {
+            self.encoder = EncoderConfig::Decoder(config.clone().reading(Reads::Labels));
         }
         self
+    }
+
+    /// The same decoder with an exit at several depths.
+    ///
+    /// # Errors
+    /// When the model is no decoder, or has no such layers.
+    pub(crate) fn with_exits(&self, layers: ExitLayers) -> std::result::Result<Self, String> {
+        let EncoderConfig::Decoder(config) = &self.encoder else {
+            return Err("model.exits: expected a decoder".to_owned());
+        };
+        if !matches!(config.reads(), Reads::Answers(_)) {
+            return Err("model.exits: expected a model that answers with a word".to_owned());
+        }
+        let mut raw = self.raw.clone();
+        if raw.get("model_type") == Some(&json!("mistral")) {
+            // The published code finds its class by this name.
+            raw.insert("model_type".to_owned(), json!("cost_wise_mistral"));
+        }
+        raw.insert("layer_wise".to_owned(), json!(true));
+        raw.insert("start_layer".to_owned(), json!(layers.start));
+        raw.insert("layer_sep".to_owned(), json!(layers.step));
+        Self::parse(raw).map_err(|problem| format!("model.exits: {problem}"))
     }
 
     /// The same with the words that answer, if words do: those that `tamis.json` names, or `Yes`

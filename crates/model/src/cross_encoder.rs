@@ -1,17 +1,17 @@
 //! A cross-encoder: query and document read together, one row each, into raw scores.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use tamis_data::Batch;
 use tamis_ops::Precision;
 
 use crate::config::Config;
-use crate::decoder::{Route, Weights};
+use crate::decoder::{Prefix, Route, Weights};
 use crate::dropout_seeds::DropoutSeeds;
 use crate::effort::{Compatibility, Effort, HeadOrder, TokenWeights};
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::head::{Head, Pooling, pooling};
+use crate::head::{ExitLayers, Head, Pooling, pooling};
 use crate::input::Input;
 use crate::layer::{Linear, with_seeds};
 use crate::scores::Scores;
@@ -33,6 +33,31 @@ impl CrossEncoder {
             None => architecture.head(config.n_labels, device),
         };
         Self { encoder: architecture.encoder(device), head }
+    }
+
+    /// Gives a decoder that answers with a word an exit at several depths, each with the row of that word;
+    /// returns the new configuration too.
+    ///
+    /// # Errors
+    /// When the model is none, answers with two words, or has no such layers.
+    pub fn with_exits(
+        self,
+        config: &Config,
+        layers: ExitLayers,
+    ) -> std::result::Result<(Self, Config), String> {
+        let new = config.with_exits(layers)?;
+        let Head::Last(old) = &self.head else {
+            return Err("model.exits: expected a model that answers with a word".to_owned());
+        };
+        let row = old.weight();
+        if row.dims()[1] != 1 {
+            return Err("model.exits: expected one word that answers, found two".to_owned());
+        }
+        let head = match new.architecture().head(1, &row.device()) {
+            Head::Exits(heads) => Head::Exits(heads.filled(&row)),
+            _ => return Err("model.exits: expected layers from the first to the last".to_owned()),
+        };
+        Ok((Self { encoder: self.encoder, head }, new))
     }
 
     /// Returns one logit per row and label: `[rows, labels]`.
@@ -108,13 +133,25 @@ impl CrossEncoder {
         input: &Input,
         effort: &Effort,
         compatibility: Compatibility,
+        seeds: DropoutSeeds,
+    ) -> Result<Vec<(usize, Tensor<2>)>> {
+        self.exit_logits_after(None, input, effort, compatibility, seeds)
+    }
+
+    /// The same for rows that all come after a prefix, without dropout.
+    pub(crate) fn exit_logits_after(
+        &self,
+        prefix: Option<&Prefix>,
+        input: &Input,
+        effort: &Effort,
+        compatibility: Compatibility,
         mut seeds: DropoutSeeds,
     ) -> Result<Vec<(usize, Tensor<2>)>> {
         let exits = self.exits_of(effort)?;
         let Encoder::Decoder(decoder) = &self.encoder else {
             return Ok(vec![(0, self.logits(input, seeds))]);
         };
-        if !effort.compresses() && exits == [decoder.n_layers()] {
+        if prefix.is_none() && !effort.compresses() && exits == [decoder.n_layers()] {
             return Ok(vec![(decoder.n_layers(), self.logits(input, seeds))]);
         }
         let published = decoder.published();
@@ -132,6 +169,8 @@ impl CrossEncoder {
             ratio: if effort.compresses() { effort.ratio } else { 1 },
             compress_layers: &effort.compress_layers,
             weights,
+            padding: self.padding(),
+            prefix,
         };
         Ok(with_seeds(seeds.branch(), || {
             let states = decoder.exits(input, route, &mut seeds);
@@ -174,6 +213,36 @@ impl CrossEncoder {
             return bad("documents are shortened only where the row's last token is read");
         }
         effort.exits_of(&self.depths(), decoder.n_layers())
+    }
+
+    /// What several rows begin with, computed as far as an effort goes; only decoders can.
+    pub(crate) fn prefix(
+        &self,
+        ids: &[u32],
+        effort: &Effort,
+        device: &Device,
+    ) -> Result<Option<Prefix>> {
+        let Encoder::Decoder(decoder) = &self.encoder else { return Ok(None) };
+        let deepest = self.exits_of(effort)?.last().copied().unwrap_or(0);
+        let ids: Vec<i32> = ids.iter().map(|&id| id.cast_signed()).collect();
+        let n = ids.len();
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), device);
+        Ok(Some(decoder.prefix(ids, deepest)))
+    }
+
+    /// Whether rows may share what they begin with: tokens see what is before them, and what is read
+    /// comes last.
+    pub(crate) fn shares_prefixes(&self) -> bool {
+        matches!(self.encoder, Encoder::Decoder(_))
+            && matches!(self.head.pooling(), Pooling::Last { .. })
+    }
+
+    /// What a row ends in where it was padded, if the head passes over it.
+    pub(crate) fn padding(&self) -> Option<u32> {
+        match self.head.pooling() {
+            Pooling::Last { padding } => padding,
+            Pooling::First | Pooling::Mean => None,
+        }
     }
 
     /// Whether the published code of a decoder weighs all tokens alike when it merges them.

@@ -6,6 +6,7 @@ mod exits;
 mod family;
 mod keys;
 mod layer;
+mod prefix;
 mod rope;
 mod shape;
 mod spans;
@@ -20,6 +21,7 @@ use crate::layer::{Embedding, Linear, RmsNorm};
 use config::Published;
 pub(crate) use exits::{Route, Weights};
 use layer::DecoderLayer;
+pub(crate) use prefix::Prefix;
 pub(crate) use shape::DecoderShape;
 
 /// A pre-norm transformer whose tokens see those before them.
@@ -144,6 +146,6 @@ impl Decoder {
     }
 
     fn pass<'a>(&self, rows: &'a Rows) -> Pass<'a> {
-        Pass { rows, rotary: self.shape.rotary(rows.longest()) }
+        Pass { rows, rotary: self.shape.rotary(0, rows.longest()) }
     }
 }

@@ -27,7 +27,7 @@ pub use cross_encoder::CrossEncoder;
 pub use dropout_seeds::DropoutSeeds;
 pub use effort::{Compatibility, Effort, HeadOrder, TokenWeights};
 pub use error::{Error, Result};
-pub use head::{BertHead, ExitHeads, Head, LastTokenHead, ModularHead, Pooling};
+pub use head::{BertHead, ExitHeads, ExitLayers, Head, LastTokenHead, ModularHead, Pooling};
 pub use input::Input;
 pub use long_document::{LongDocuments, WindowPooling};
 pub use reranker::{ExitScores, IdGroup, OpenOptions, Reranker};

@@ -1,5 +1,6 @@
 //! The one path from texts to scores: evaluation, offline reranking and serving all go through it.
 
+use std::ops::Range;
 use std::path::Path;
 
 use burn::tensor::{DType, Device, Tensor};
@@ -9,8 +10,9 @@ use tamis_ops::Precision;
 use crate::checkpoint::{self, NewHead};
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
+use crate::decoder::Prefix;
 use crate::dropout_seeds::DropoutSeeds;
-use crate::effort::Effort;
+use crate::effort::{Effort, TokenWeights};
 use crate::error::{Error, Result};
 use crate::input::Input;
 use crate::long_document::LongDocuments;
@@ -19,6 +21,9 @@ use crate::workers::Workers;
 
 /// Tokens of one forward pass on the CPU: their activations fit the caches of one core.
 const CORE_TOKENS: usize = 512;
+
+/// The fewest tokens that are worth computing apart for the rows of a group.
+const LEAST_SHARED: usize = 4;
 
 /// Tokens of one forward pass on any other device.
 const DEVICE_TOKENS: usize = 16_384;
@@ -61,6 +66,7 @@ pub struct Reranker {
     max_positions: usize,
     long_documents: LongDocuments,
     workers: Workers,
+    shares_prefixes: bool,
 }
 
 impl Reranker {
@@ -141,6 +147,7 @@ impl Reranker {
             max_positions: limit,
             long_documents: LongDocuments::default(),
             workers: Workers::new(),
+            shares_prefixes: true,
         })
     }
 
@@ -170,6 +177,13 @@ impl Reranker {
         let template = settings.template.as_ref();
         let encoder = PairEncoder::with_template(tokenizer, template, settings.pairs())?;
         Ok(Self { encoder, settings, ..self })
+    }
+
+    /// Whether what all rows of a group begin with, such as the query, is computed once; it is unless this
+    /// says no. Scores are the same. Only decoders can.
+    #[must_use]
+    pub fn with_shared_prefixes(self, shares_prefixes: bool) -> Self {
+        Self { shares_prefixes, ..self }
     }
 
     /// Takes another treatment of documents that do not fit beside their query.
@@ -256,26 +270,16 @@ impl Reranker {
             }
             pairs.end_group();
         }
-        let lengths: Vec<usize> =
-            pairs.row_offsets().windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
-        if lengths.contains(&0) {
+        if pairs.row_offsets().windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(Error::EmptyRow);
         }
         let depths = self.model.exits_of(effort)?;
-        let on_cpu = is_cpu(&self.device);
-        let batches = plan(&lengths, if on_cpu { CORE_TOKENS } else { DEVICE_TOKENS });
-        let score = |index: usize| self.score_rows(&pairs, &batches[index], effort);
-        let by_batch = if on_cpu {
-            self.workers.map(batches.len(), score)
-        } else {
-            (0..batches.len()).map(score).collect()
-        };
-        let by_batch = by_batch.into_iter().collect::<Result<Vec<_>>>()?;
+        let (rows, by_row) = self.score_pairs(&pairs, effort)?;
         let mut exits = Vec::with_capacity(depths.len());
         for (place, &depth) in depths.iter().enumerate() {
             let mut flat = vec![0.0; pairs.n_rows()];
-            let found = by_batch.iter().flat_map(|exits| &exits[place]);
-            for (&row_idx, &score) in batches.iter().flatten().zip(found) {
+            let found = by_row.iter().flat_map(|exits| &exits[place]);
+            for (&row_idx, &score) in rows.iter().zip(found) {
                 flat[row_idx] = score;
             }
             exits.push(ExitScores { depth, scores: self.pool(groups, &flat, &n_windows)? });
@@ -313,23 +317,130 @@ impl Reranker {
         self.settings.max_length.saturating_sub(taken)
     }
 
+    /// Every row once, in the order in which they were scored, and the scores of each batch of them: a
+    /// list for every exit.
+    fn score_pairs(
+        &self,
+        pairs: &Batch,
+        effort: &Effort,
+    ) -> Result<(Vec<usize>, Vec<Vec<Vec<f32>>>)> {
+        let on_cpu = is_cpu(&self.device);
+        let most = if on_cpu { CORE_TOKENS } else { DEVICE_TOKENS };
+        let shared = self.prefixes(pairs, most);
+        let taken = |row: usize| shared.get(row).map_or(0, |&(_, n)| n);
+        let lengths: Vec<usize> =
+            (0..pairs.n_rows()).map(|row| pairs.row(row).0.len() - taken(row)).collect();
+        let mut work: Vec<(Option<usize>, Vec<usize>)> = Vec::new();
+        if shared.is_empty() {
+            work.extend(plan(&lengths, most).into_iter().map(|rows| (None, rows)));
+        } else {
+            for (group, bounds) in pairs.group_offsets().windows(2).enumerate() {
+                let (start, end) = (bounds[0] as usize, bounds[1] as usize);
+                let prefix = (taken_by(&shared, start..end) > 0).then_some(group);
+                for rows in plan(&lengths[start..end], most) {
+                    work.push((prefix, rows.into_iter().map(|row| start + row).collect()));
+                }
+            }
+        }
+        // What is shared is computed before the rows that share it.
+        let prefixes = self.each(on_cpu, pairs.n_groups(), |group| {
+            let start = pairs.group_offsets()[group] as usize;
+            let has_rows = start < pairs.group_offsets()[group + 1] as usize;
+            match if has_rows { taken(start) } else { 0 } {
+                0 => Ok(None),
+                n => self.model.prefix(&pairs.row(start).0[..n], effort, &self.device),
+            }
+        })?;
+        let by_batch = self.each(on_cpu, work.len(), |index| {
+            let (group, rows) = &work[index];
+            let prefix = group.and_then(|group| prefixes[group].as_ref());
+            self.score_rows(pairs, rows, prefix, effort)
+        })?;
+        Ok((work.into_iter().flat_map(|(_, rows)| rows).collect(), by_batch))
+    }
+
+    /// Some pieces of work, on every core at once where the device is the CPU.
+    fn each<T: Send>(
+        &self,
+        on_cpu: bool,
+        n: usize,
+        work: impl Fn(usize) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let results = if on_cpu { self.workers.map(n, work) } else { (0..n).map(work).collect() };
+        results.into_iter().collect()
+    }
+
+    /// For every row its group and how many of its first tokens it shares with all rows of the group;
+    /// nothing where no row shares any.
+    fn prefixes(&self, pairs: &Batch, most: usize) -> Vec<(usize, usize)> {
+        let compatibility = self.settings.compatibility;
+        if !self.shares_prefixes
+            || !self.model.shares_prefixes()
+            || compatibility.weights == TokenWeights::LastColumn
+        {
+            return Vec::new();
+        }
+        let padding = self.model.padding();
+        let mut shared = Vec::with_capacity(pairs.n_rows());
+        for (group, bounds) in pairs.group_offsets().windows(2).enumerate() {
+            let rows = bounds[0] as usize..bounds[1] as usize;
+            let n = match rows.len() {
+                0 | 1 => 0,
+                _ => common_prefix(pairs, rows.clone(), padding),
+            };
+            // A few tokens are not worth the trouble; and a prefix has to fit beside a row.
+            let n = if n < LEAST_SHARED { 0 } else { n.min(most / 2) };
+            shared.extend(rows.map(|_| (group, n)));
+        }
+        if shared.iter().all(|&(_, n)| n == 0) { Vec::new() } else { shared }
+    }
+
     /// The scores of some rows, in their order, by one forward pass: a list for every exit.
-    fn score_rows(&self, pairs: &Batch, rows: &[usize], effort: &Effort) -> Result<Vec<Vec<f32>>> {
+    fn score_rows(
+        &self,
+        pairs: &Batch,
+        rows: &[usize],
+        prefix: Option<&Prefix>,
+        effort: &Effort,
+    ) -> Result<Vec<Vec<f32>>> {
+        let n_shared = prefix.map_or(0, Prefix::n_tokens);
         let mut batch = Batch::new();
         for &row_idx in rows {
             let (ids, type_ids) = pairs.row(row_idx);
-            batch.push_row(ids, type_ids);
+            batch.push_row(&ids[n_shared..], &type_ids[n_shared..]);
         }
         batch.end_group();
         let input = Input::new(&batch, &self.device);
-        let (model, compatibility) = (&self.model, self.settings.compatibility);
-        let exits = model.exit_logits(&input, effort, compatibility, DropoutSeeds::inference())?;
+        let (seeds, compatibility) = (DropoutSeeds::inference(), self.settings.compatibility);
+        let exits = self.model.exit_logits_after(prefix, &input, effort, compatibility, seeds)?;
         let numbers = |(_, logits): (usize, Tensor<2>)| {
             let data = logits.into_data().convert::<f32>();
             data.try_into_vec().expect("the data was just made f32")
         };
         Ok(exits.into_iter().map(numbers).collect())
     }
+}
+
+/// How many first tokens the rows of a range share, as it was found.
+fn taken_by(shared: &[(usize, usize)], rows: Range<usize>) -> usize {
+    shared.get(rows.start).filter(|_| !rows.is_empty()).map_or(0, |&(_, n)| n)
+}
+
+/// How many tokens all rows begin with: of the document none, and not what is read of any.
+fn common_prefix(pairs: &Batch, rows: Range<usize>, padding: Option<u32>) -> usize {
+    let first = pairs.row(rows.start).0;
+    rows.map(|row| {
+        let (ids, types) = pairs.row(row);
+        let same = ids.iter().zip(first).take_while(|(a, b)| a == b).count();
+        let document = types.iter().position(|&kind| kind == 1).unwrap_or(ids.len());
+        let read = match padding {
+            None => ids.len() - 1,
+            Some(padding) => ids.iter().rposition(|&id| id != padding).unwrap_or(0),
+        };
+        same.min(document).min(read)
+    })
+    .min()
+    .unwrap_or(0)
 }
 
 /// The scores of the deepest exit.

@@ -36,7 +36,9 @@ pub use optimizer::{
     AdafactorRecipe, AdamWRecipe, LayerRates, LionRecipe, MuonRecipe, OptimizerRecipe,
 };
 pub use precision::{LossScale, Precision};
-pub use recipe::{DataRecipe, DevRecipe, Folders, Init, ModelRecipe, Recipe, TrainRecipe};
+pub use recipe::{
+    DataRecipe, DevRecipe, ExitRecipe, Folders, Init, ModelRecipe, Recipe, TrainRecipe,
+};
 pub use run_directory::RunDirectory;
 pub use schedule::{Schedule, ScheduleKind};
 pub use source::Source;

@@ -73,6 +73,11 @@ pub fn train(
         model = adapter::attach(model, &config, lora, recipe.seed)
             .map_err(|problem| Error::recipe(&run.recipe_path(), format!("train.{problem}")))?;
     }
+    if let Some(exits) = &recipe.train.exits
+        && let Some(problem) = exits.problem(&model.depths(), model.encoder().n_layers())
+    {
+        return Err(Error::recipe(&run.recipe_path(), problem));
+    }
     let settings = Settings {
         max_length: recipe.data.max_length,
         query_max_length: recipe.data.query_max_length,
@@ -260,7 +265,7 @@ fn drawing(recipe: &Recipe) -> Drawing {
         mixing: recipe.data.mixing,
         groups_per_batch: recipe.train.groups_per_batch,
         accumulation: recipe.train.accumulation,
-        with_teacher: recipe.train.loss.needs_teacher(),
+        with_teacher: recipe.needs_teacher(),
         in_batch_negatives: recipe.data.in_batch_negatives,
         shuffle: recipe.data.shuffle_documents,
     }
@@ -303,6 +308,7 @@ fn team(
         let learner = learner
             .with_gradient_cache(recipe.train.gradient_cache)
             .with_recomputation(recipe.train.recompute)
+            .with_exits(recipe.train.exits.clone())
             .with_precision(recipe.train.precision, progress.and_then(|p| p.loss_scale))
             .with_layer_rates(rates)
             .with_average(recipe.train.ema_decay, loaded.average);
@@ -336,7 +342,16 @@ fn initial_model(
         );
         return Err(Error::recipe(Path::new("recipe.toml"), problem));
     }
-    Ok((loaded.model, loaded.config, loaded.drawn, loaded.left_out))
+    let (mut model, mut config) = (loaded.model, loaded.config);
+    if let Some(exits) = recipe.model.exits {
+        (model, config) = model
+            .with_exits(&config, exits)
+            .map_err(|problem| Error::recipe(Path::new("recipe.toml"), problem))?;
+    }
+    for adapter in &recipe.model.adapters {
+        model = adapter::merge(adapter::load(model, &config, adapter)?);
+    }
+    Ok((model, config, loaded.drawn, loaded.left_out))
 }
 
 /// What serving applies to scores of a model trained with this loss.

@@ -125,20 +125,17 @@ impl DecoderConfig {
 
 /// The exits of a layer-wise model.
 fn exits(keys: &DecoderKeys, family: Family) -> Result<Option<ExitShape>, String> {
-    let is_layer_wise = match family {
-        Family::CostWiseMistral | Family::CostWiseGemma => keys.layer_wise.unwrap_or(false),
-        Family::MiniCpm => keys.head_multi.is_some(),
-        _ => false,
-    };
+    let says_heads = family == Family::MiniCpm && keys.head_multi.is_some();
+    let is_layer_wise = says_heads || keys.layer_wise == Some(true);
     if !is_layer_wise {
         return Ok(None);
     }
     let n_layers = keys.num_hidden_layers;
     let start = keys.start_layer.unwrap_or(n_layers);
     let step = keys.layer_sep.unwrap_or(1);
-    if step == 0 || start > n_layers {
+    if step == 0 || start == 0 || start > n_layers {
         return Err(format!(
-            "expected start_layer up to num_hidden_layers `{n_layers}` and layer_sep above 0, found \
+            "expected start_layer from 1 to num_hidden_layers `{n_layers}` and layer_sep above 0, found \
              `{start}` and `{step}`"
         ));
     }

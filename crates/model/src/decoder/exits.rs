@@ -5,7 +5,7 @@ use tamis_ops::{AttentionConfig, Rows};
 
 use super::layer::DecoderLayer;
 use super::spans::{Merge, Source, Spans};
-use super::{Decoder, Pass};
+use super::{Decoder, Pass, Prefix};
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 
@@ -18,6 +18,10 @@ pub(crate) struct Route<'a> {
     pub(crate) ratio: usize,
     pub(crate) compress_layers: &'a [usize],
     pub(crate) weights: Weights,
+    /// What stands for padding at the end of rows that no document is shortened in.
+    pub(crate) padding: Option<u32>,
+    /// What comes before every row, where it was computed already; without dropout.
+    pub(crate) prefix: Option<&'a Prefix>,
 }
 
 /// How much each token counts in its group.
@@ -55,43 +59,53 @@ impl Decoder {
             }
             _ => None,
         };
+        let before = route.prefix.map_or(0, Prefix::n_tokens);
+        let mut last = input.places(&input.last_places(route.padding));
         let mut seen = None;
         let mut states = Vec::new();
         for depth in 0..=deepest {
             if route.exits.contains(&depth) {
-                let last = x.clone().select(0, last_tokens(&rows, input));
-                states.push(self.final_norm.forward(last));
+                states.push(self.final_norm.forward(x.clone().select(0, last.clone())));
             }
             if depth == deepest {
                 break;
             }
             if merges_at(route, depth, deepest) {
                 let merge = spans.merge(&rows, route.ratio);
-                x = merged(x, seen.take(), &merge, &rows, route.ratio, input);
+                x = merged(x, seen.take(), (&merge, route.ratio), (&rows, before), input);
                 (rows, spans) = (merge.rows, merge.spans);
                 column = column.map(|column| column.after_merge(&rows));
+                last = input.places(&last_places(&rows));
             }
             let layer = &self.layers[depth];
-            let pass = self.pass(&rows);
+            let pass = Pass { rows: &rows, rotary: self.shape.rotary(before, rows.longest()) };
             let qkv = layer.queries_keys_values(x.clone(), &pass);
-            if merges_at(route, depth + 1, deepest) && route.weights != Weights::Mean {
-                let queries = qkv.clone().select(0, last_tokens(&rows, input));
+            let (context, whole_qkv, whole_rows) = match route.prefix {
+                Some(prefix) => {
+                    let (context, whole) = prefix.context((depth, layer), qkv.clone(), &rows);
+                    (context, whole.qkv, whole.rows)
+                }
+                None => (layer.attend(qkv.clone(), &pass, seeds), qkv.clone(), rows.clone()),
+            };
+            let is_seen = merges_at(route, depth + 1, deepest) && route.weights != Weights::Mean;
+            if is_seen || column.is_some() {
                 let n = layer.attention().n_heads * layer.attention().width;
-                let queries = queries.narrow(1, 0, n);
-                seen = Some(match &mut column {
+                let queries = qkv.select(0, last.clone()).narrow(1, 0, n);
+                let sees = match &mut column {
                     Some(column) => {
                         let queries = column.queries(layer, self, queries, &rows);
-                        column.advance(layer, queries, qkv.clone(), &rows)
+                        column.advance(layer, queries, whole_qkv, &rows)
                     }
-                    None => probabilities(queries, qkv.clone(), &rows, layer.attention(), None),
-                });
-            } else if let Some(column) = &mut column {
-                let n = layer.attention().n_heads * layer.attention().width;
-                let queries = qkv.clone().select(0, last_tokens(&rows, input)).narrow(1, 0, n);
-                let queries = column.queries(layer, self, queries, &rows);
-                let _ = column.advance(layer, queries, qkv.clone(), &rows);
+                    None => probabilities(queries, whole_qkv, &whole_rows, layer.attention(), None),
+                };
+                seen = is_seen.then_some(sees);
             }
-            let context = layer.attend(qkv, &pass, seeds);
+            // What no layer reads any more is not computed.
+            if depth + 1 == deepest {
+                let (context, own) = (context.select(0, last.clone()), x.select(0, last.clone()));
+                states.push(self.final_norm.forward(layer.finish(context, own)));
+                break;
+            }
             x = layer.finish(context, x);
         }
         states
@@ -103,22 +117,22 @@ fn merges_at(route: Route<'_>, depth: usize, deepest: usize) -> bool {
     route.ratio > 1 && depth > 0 && depth < deepest && route.compress_layers.contains(&depth)
 }
 
-fn last_tokens(rows: &Rows, input: &Input) -> Tensor<1, Int> {
-    let places: Vec<usize> = rows.offsets()[1..].iter().map(|&end| end as usize - 1).collect();
-    input.places(&places)
+/// Where the last token of each row stands.
+fn last_places(rows: &Rows) -> Vec<usize> {
+    rows.offsets()[1..].iter().map(|&end| end as usize - 1).collect()
 }
 
 /// The packed rows after their documents' tokens were merged.
 ///
 /// # Shapes
 /// - `x` and the result: `[tokens, hidden]`
-/// - `seen`: `[rows, longest, heads]`, or nothing where all tokens count alike
+/// - `seen`: `[rows, longest, heads]`, with `before` places of what rows begin with, or nothing where all
+///   tokens count alike
 fn merged(
     x: Tensor<2>,
     seen: Option<Tensor<3>>,
-    merge: &Merge,
-    rows: &Rows,
-    ratio: usize,
+    (merge, ratio): (&Merge, usize),
+    (rows, before): (&Rows, usize),
     input: &Input,
 ) -> Tensor<2> {
     let [n_tokens, hidden] = x.dims();
@@ -141,7 +155,7 @@ fn merged(
         Some(seen) => {
             let [n_rows, longest, _] = seen.dims();
             let by_place: Tensor<1> = seen.sum_dim(2).reshape([n_rows * longest]);
-            let places: Vec<usize> = padded_places(rows, longest, &sources);
+            let places: Vec<usize> = padded_places(rows, (longest, before), &sources);
             let weights = by_place.select(0, input.places(&places)).reshape([n_groups, ratio]);
             // Where nobody is seen, all count alike: no zero is divided by zero.
             let weights = weights * present.clone();
@@ -163,8 +177,9 @@ fn merged(
     Tensor::cat(vec![x, groups], 0).select(0, input.places(&order))
 }
 
-/// Where tokens stand when every row has `longest` places; tokens come in the order of rows.
-fn padded_places(rows: &Rows, longest: usize, tokens: &[usize]) -> Vec<usize> {
+/// Where tokens stand when every row has `longest` places, of which the first `before` are not its own;
+/// tokens come in the order of rows.
+fn padded_places(rows: &Rows, (longest, before): (usize, usize), tokens: &[usize]) -> Vec<usize> {
     let mut row = 0;
     tokens
         .iter()
@@ -172,7 +187,7 @@ fn padded_places(rows: &Rows, longest: usize, tokens: &[usize]) -> Vec<usize> {
             while rows.offsets()[row + 1] as usize <= token {
                 row += 1;
             }
-            row * longest + token - rows.offsets()[row] as usize
+            row * longest + before + token - rows.offsets()[row] as usize
         })
         .collect()
 }
@@ -271,7 +286,7 @@ impl Column {
         let repeated = TensorData::new(repeated, [n]);
         let repeated = Tensor::<1, Int>::from_data(repeated, &last.device());
         let wide = Rows::from_lengths(&vec![self.n_places as u32; n_rows]);
-        let pass = Pass { rows: &wide, rotary: decoder.shape.rotary(self.n_places) };
+        let pass = Pass { rows: &wide, rotary: decoder.shape.rotary(0, self.n_places) };
         let qkv = layer.queries_keys_values(self.states.clone().select(0, repeated), &pass);
         let ends: Vec<i64> =
             (1..=n_rows as i64).map(|row| row * self.n_places as i64 - 1).collect();

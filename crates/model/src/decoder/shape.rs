@@ -69,9 +69,10 @@ impl DecoderShape {
         }
     }
 
-    /// The angles of so many places.
-    pub(super) fn rotary(&self, n_places: usize) -> Rotary {
-        Rotary::new(&self.frequencies.values, n_places, self.frequencies.factor)
+    /// The angles of so many places from one on.
+    pub(super) fn rotary(&self, first: usize, n_places: usize) -> Rotary {
+        let Frequencies { values, factor } = &self.frequencies;
+        Rotary::starting_at(first, values, n_places, *factor)
     }
 
     /// Widths of queries, keys and values.

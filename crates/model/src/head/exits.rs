@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::Pooling;
 use crate::layer::Linear;
@@ -18,15 +19,25 @@ pub(crate) struct ExitShape {
     pub(crate) is_shared: bool,
 }
 
+/// The depths that are to have an exit: from `start` to the last layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExitLayers {
+    /// The first depth that has one: so many layers are below it.
+    pub start: usize,
+    /// From one depth to the next.
+    #[serde(default = "one")]
+    pub step: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
 impl ExitShape {
     /// The depths that have a head, the shallowest first.
-    pub(crate) fn depths(&self) -> impl DoubleEndedIterator<Item = usize> + Clone {
+    pub(crate) fn depths(&self) -> impl Iterator<Item = usize> {
         (self.start..self.n_layers + 1).step_by(self.step)
-    }
-
-    /// The deepest of them.
-    pub(crate) fn deepest(&self) -> usize {
-        self.depths().next_back().unwrap_or(self.n_layers)
     }
 
     /// The place of a depth among them.
@@ -63,6 +74,12 @@ impl ExitHeads {
     ) -> Self {
         let head = |_| Linear::zeros_with(hidden, 1, false, device);
         Self { heads: (0..shape.n_heads()).map(head).collect(), shape: shape.clone(), cap }
+    }
+
+    /// The same heads, each with this weight: `[hidden, 1]`.
+    pub(crate) fn filled(mut self, weight: &Tensor<2>) -> Self {
+        self.heads.iter_mut().for_each(|head| head.fill(weight.clone()));
+        self
     }
 
     pub(super) fn pooling() -> Pooling {

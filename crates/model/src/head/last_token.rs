@@ -34,6 +34,11 @@ impl LastTokenHead {
         Self { words: Some(Words { cap, divisor }), ..self }
     }
 
+    /// The rows as they are in memory: `[hidden, rows]`.
+    pub(crate) fn weight(&self) -> Tensor<2> {
+        self.classifier.weight()
+    }
+
     pub(super) fn pooling(&self) -> Pooling {
         self.pooling
     }

@@ -96,6 +96,16 @@ impl Linear {
         }
     }
 
+    /// The weight: `[in, out]`.
+    pub(crate) fn weight(&self) -> Tensor<2> {
+        self.weight.val()
+    }
+
+    /// Takes another weight of the same shape.
+    pub(crate) fn fill(&mut self, weight: Tensor<2>) {
+        self.weight = self.weight.clone().map(|_| weight);
+    }
+
     /// Puts another adapter on the map.
     pub(crate) fn adapt(&mut self, adapter: LowRank) {
         self.adapters.push(adapter);

@@ -7,7 +7,9 @@ use serde_json::Value;
 use tamis_data::{
     Batch, PairConfig, PairEncoder, RowTemplate, TextGroup, Truncation, TruncationReport,
 };
-use tamis_model::{AnswerWords, Reranker, Settings};
+use tamis_model::{
+    AnswerWords, CrossEncoder, DropoutSeeds, Reranker, Settings, adapter, checkpoint,
+};
 
 mod with_fixtures {
     use super::*;
@@ -217,5 +219,33 @@ mod with_fixtures {
             n += 1;
         }
         assert!(n > 0, "there are cases");
+    }
+
+    #[test]
+    fn adapters_of_peft_beside_the_model_and_inside_it() {
+        for name in ["mistral", "qwen2", "qwen2_rslora_patterns"] {
+            let folder = fixture("lora").join(name);
+            let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+            let all: Value = serde_json::from_str(&text).unwrap();
+            let mut batch = Batch::new();
+            for ids in rows(&all["batch"]) {
+                batch.push_row(&ids, &vec![0; ids.len()]);
+            }
+            batch.end_group();
+            let device = Device::flex();
+            let score = |model: &CrossEncoder| -> Vec<f32> {
+                let rows = model.scores(&batch, &device, DropoutSeeds::inference()).rows();
+                rows.into_data().try_into_vec().unwrap()
+            };
+            let loaded = checkpoint::load(&folder.join("base"), None, &device).unwrap();
+            assert_scores(&score(&loaded.model), &floats(&all["score_base"]), name);
+            let adapted =
+                adapter::load(loaded.model, &loaded.config, &folder.join("adapter")).unwrap();
+            assert!(adapter::is_adapted(&adapted));
+            assert_scores(&score(&adapted), &floats(&all["score_adapter"]), name);
+            let merged = adapter::merge(adapted);
+            assert!(!adapter::is_adapted(&merged));
+            assert_scores(&score(&merged), &floats(&all["score_merged"]), name);
+        }
     }
 }
