@@ -5,6 +5,7 @@ mod compare;
 mod convert;
 mod crate_docs;
 mod datasets;
+mod decoder;
 mod device;
 mod evaluate;
 mod fuse;

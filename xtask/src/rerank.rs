@@ -15,6 +15,7 @@ use tamis_model::{
     LongDocuments, OpenOptions, Precision, Reranker, TermCandidate, TermGroup, WindowPooling,
 };
 
+use crate::decoder::DecoderArgs;
 use crate::device::device;
 use crate::model;
 use crate::progress::{Progress, say};
@@ -79,6 +80,9 @@ pub struct RerankArgs {
     #[arg(long, value_name = "NAME", default_value_t)]
     precision: Precision,
 
+    #[command(flatten)]
+    decoder: DecoderArgs,
+
     /// Draw a head from this seed where the checkpoint has none: untrained, its order means nothing
     #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "0")]
     new_head: Option<u64>,
@@ -108,6 +112,7 @@ pub fn rerank(args: &RerankArgs) -> Result<()> {
         settings.max_length = max_length;
         reranker = reranker.with_settings(settings)?;
     }
+    reranker = args.decoder.apply(reranker)?;
     reranker = reranker.with_long_documents(LongDocuments {
         pooling: args.long_documents,
         window: args.window,

@@ -14,6 +14,7 @@ use tamis_data::{
 use tamis_model::checkpoint::NewHead;
 use tamis_model::{OpenOptions, Precision, Reranker};
 
+use crate::decoder::DecoderArgs;
 use crate::device::device;
 use crate::model;
 use crate::progress::{Progress, say};
@@ -65,6 +66,9 @@ pub struct ScoreArgs {
     /// The numbers that linear maps multiply: f32, bf16 or int8
     #[arg(long, value_name = "NAME", default_value_t)]
     precision: Precision,
+
+    #[command(flatten)]
+    decoder: DecoderArgs,
 
     /// Draw a head from this seed where the checkpoint has none
     #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "0")]
@@ -145,6 +149,7 @@ impl Scorer {
             settings.max_length = max_length;
             reranker = reranker.with_settings(settings)?;
         }
+        let reranker = args.decoder.apply(reranker)?;
         let report = TruncationReport::default();
         Ok(Self { reranker, report, n_scored: 0, start: Instant::now() })
     }
@@ -367,8 +372,13 @@ fn plan<'a>(
         hashes.push((format!("model: {name}"), sha256(&path)?));
     }
     let settings = format!(
-        "precision {}, max_length {:?}, depth {:?}, new_head {:?}, part {}",
-        args.precision, args.max_length, args.depth, args.new_head, args.part
+        "precision {}, max_length {:?}, depth {:?}, new_head {:?}, part {}, {}",
+        args.precision,
+        args.max_length,
+        args.depth,
+        args.new_head,
+        args.part,
+        args.decoder.describe()?
     );
     Ok(Plan { inputs: hashes, settings, n_parts })
 }

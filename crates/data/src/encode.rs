@@ -1,9 +1,11 @@
 //! Pairs of texts into rows of token ids: special tokens, truncation, and a count of what was cut.
 
 mod parts;
+mod row_template;
 mod template;
 mod truncate;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -12,6 +14,7 @@ use tokenizers::Tokenizer;
 use crate::batch::Batch;
 use crate::error::{Error, ErrorKind, Result};
 pub use parts::{DocumentPosition, MaskPlace, PairParts};
+pub use row_template::{RowTemplate, Segment};
 use template::Template;
 pub use truncate::{Truncation, TruncationReport};
 
@@ -51,14 +54,29 @@ impl PairEncoder {
     /// When the post-processor does not put the query before the document, each once, or when the lengths
     /// leave no room: a query of `query_max_length` tokens, the special tokens and one document token
     /// must fit into `max_length` ([`Truncation::LongestFirst`]: one token of each).
-    pub fn new(mut tokenizer: Tokenizer, config: PairConfig) -> Result<Self> {
+    pub fn new(tokenizer: Tokenizer, config: PairConfig) -> Result<Self> {
+        Self::with_template(tokenizer, None, config)
+    }
+
+    /// The same with a template in the place of the post-processor's special tokens, if one is given.
+    ///
+    /// # Errors
+    /// As [`PairEncoder::new`], and when the template has not one query before one document.
+    pub fn with_template(
+        mut tokenizer: Tokenizer,
+        template: Option<&RowTemplate>,
+        config: PairConfig,
+    ) -> Result<Self> {
         let pad_id = pad_id(&tokenizer);
         tokenizer.with_padding(None);
         tokenizer
             .with_truncation(None)
             .map_err(|error| ErrorKind::Invalid(format!("the tokenizer: {error}")))?;
-        let template = Template::probe(&tokenizer)?;
-        check_lengths(&config, template.n_specials())?;
+        let template = match template {
+            Some(template) => Template::of_segments(template, &tokenizer)?,
+            None => Template::probe(&tokenizer)?,
+        };
+        check_lengths(&config, &template)?;
         let largest = tokenizer.get_vocab(true).into_values().chain(template.special_ids()).max();
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
         Ok(Self { tokenizer, template, config, parts: None, vocab_size, pad_id })
@@ -69,11 +87,20 @@ impl PairEncoder {
     /// # Errors
     /// When the file cannot be read or is no tokenizer, and as [`PairEncoder::new`].
     pub fn open(path: &Path, config: PairConfig) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
-        let tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
-            Error::file(path, ErrorKind::Invalid(format!("not a tokenizer: {error}")))
-        })?;
-        Self::new(tokenizer, config)
+        Self::open_with(path, None, config)
+    }
+
+    /// The same with a template, if one is given.
+    ///
+    /// # Errors
+    /// As [`PairEncoder::open`] and [`PairEncoder::with_template`].
+    pub fn open_with(
+        path: &Path,
+        template: Option<&RowTemplate>,
+        config: PairConfig,
+    ) -> Result<Self> {
+        let tokenizer = read(path)?;
+        Self::with_template(tokenizer, template, config)
             .map_err(|error| Error::file(path, ErrorKind::Invalid(error.to_string())))
     }
 
@@ -99,7 +126,7 @@ impl PairEncoder {
             };
             template = template.with_masks(id, parts.query_masks, parts.mask_place);
         }
-        check_lengths(&self.config, template.n_specials())?;
+        check_lengths(&self.config, &template)?;
         let longest = template.n_query_specials() + self.config.query_max_length;
         if let DocumentPosition::Fixed(position) = parts.position
             && position < longest
@@ -152,12 +179,54 @@ impl PairEncoder {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The token ids of a query's segment: the text with what its template puts around it.
+    ///
+    /// # Errors
+    /// As [`PairEncoder::tokenize`].
+    pub fn tokenize_query(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokenize(&self.query_text(text))
+    }
+
+    /// The token ids of a document's segment.
+    ///
+    /// # Errors
+    /// As [`PairEncoder::tokenize`].
+    pub fn tokenize_document(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokenize(&self.document_text(text))
+    }
+
+    /// A query with what its template puts around it.
+    pub(crate) fn query_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.template.query_text(text)
+    }
+
+    /// A document with what its template puts before it.
+    pub(crate) fn document_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.template.document_text(text)
+    }
+
     /// [`PairEncoder::tokenize`] of many texts on all threads; the order is kept.
     ///
     /// # Errors
     /// As [`PairEncoder::tokenize`], for one of the texts that fail.
     pub fn tokenize_many<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Vec<u32>>> {
         texts.par_iter().map(|text| self.tokenize(text.as_ref())).collect()
+    }
+
+    /// [`PairEncoder::tokenize_query`] of many texts on all threads; the order is kept.
+    ///
+    /// # Errors
+    /// As [`PairEncoder::tokenize`], for one of the texts that fail.
+    pub fn tokenize_queries(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
+        texts.par_iter().map(|text| self.tokenize_query(text)).collect()
+    }
+
+    /// [`PairEncoder::tokenize_document`] of many texts on all threads; the order is kept.
+    ///
+    /// # Errors
+    /// As [`PairEncoder::tokenize`], for one of the texts that fail.
+    pub fn tokenize_documents(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
+        texts.par_iter().map(|text| self.tokenize_document(text)).collect()
     }
 
     /// Adds the row of one pair of tokenized texts: special tokens, truncation, type ids.
@@ -170,17 +239,23 @@ impl PairEncoder {
         batch: &mut Batch,
         report: &mut TruncationReport,
     ) {
-        let n_specials = self.template.n_specials();
-        let (query, document) = match self.parts {
-            None => truncate::pair(&self.config, n_specials, query, document, report),
+        let (kept, document) = match self.parts {
+            None => {
+                let room = truncate::Room {
+                    fixed: self.template.n_specials(),
+                    document: self.template.document_max_length(),
+                };
+                truncate::pair(&self.config, room, query, document, report)
+            }
             Some(_) => {
                 let lengths = (self.config.query_max_length, self.room(0));
                 truncate::apart(lengths, query, document, report)
             }
         };
+        let is_cut = kept.len() < query.len();
         let (ids, type_ids) = batch.open_row();
-        self.template.write(query, document, ids, type_ids);
-        let n_query = self.template.n_query_specials() + query.len();
+        self.template.write(kept, is_cut, document, ids, type_ids);
+        let n_query = self.template.n_query_specials() + kept.len();
         batch.close_row(Some(n_query), self.document_position());
     }
 
@@ -188,7 +263,7 @@ impl PairEncoder {
     pub fn encode_query(&self, query: &[u32], batch: &mut Batch) {
         let query = &query[..query.len().min(self.config.query_max_length)];
         let (ids, type_ids) = batch.open_row();
-        self.template.write_query(query, ids, type_ids);
+        self.template.write_query(query, false, ids, type_ids);
         batch.close_row(None, None);
     }
 
@@ -230,7 +305,8 @@ impl PairEncoder {
         batch: &mut Batch,
         report: &mut TruncationReport,
     ) -> Result<()> {
-        self.encode_ids(&self.tokenize(query)?, &self.tokenize(document)?, batch, report);
+        let (query, document) = (self.tokenize_query(query)?, self.tokenize_document(document)?);
+        self.encode_ids(&query, &document, batch, report);
         Ok(())
     }
 
@@ -269,6 +345,12 @@ impl PairEncoder {
         self.template.n_specials()
     }
 
+    /// How many of them follow the document.
+    #[must_use]
+    pub fn n_after(&self) -> usize {
+        self.template.n_after()
+    }
+
     /// The lengths and the truncation in use.
     #[must_use]
     pub fn config(&self) -> &PairConfig {
@@ -287,7 +369,36 @@ fn pad_id(tokenizer: &Tokenizer) -> u32 {
     tokenizer.get_padding().map(|padding| padding.pad_id).or_else(named).unwrap_or(0)
 }
 
-fn check_lengths(config: &PairConfig, n_specials: usize) -> Result<()> {
+/// The first token of a word, as the tokenizer of a checkpoint cuts it: the row of a language-model head
+/// that stands for the word.
+///
+/// # Errors
+/// When the file cannot be read, is no tokenizer, or makes no token of the word.
+pub fn first_id(tokenizer: &Path, word: &str) -> Result<u32> {
+    let invalid = |problem: String| Error::file(tokenizer, ErrorKind::Invalid(problem));
+    let encoding = read(tokenizer)?
+        .encode_fast(word, false)
+        .map_err(|error| invalid(format!("the tokenizer failed: {error}")))?;
+    let first = encoding.get_ids().first().copied();
+    first.ok_or_else(|| invalid(format!("there is no token for the answer `{word}`")))
+}
+
+fn read(path: &Path) -> Result<Tokenizer> {
+    let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
+    Tokenizer::from_bytes(bytes)
+        .map_err(|error| Error::file(path, ErrorKind::Invalid(format!("not a tokenizer: {error}"))))
+}
+
+fn check_lengths(config: &PairConfig, template: &Template) -> Result<()> {
+    let n_specials = template.n_specials();
+    let n_end = template.query_end().len();
+    if n_end >= config.query_max_length.max(1) && n_end > 0 {
+        let message = format!(
+            "query_max_length `{}` leaves no room for a query: the template's end of its segment has {n_end} tokens",
+            config.query_max_length,
+        );
+        return Err(ErrorKind::Invalid(message).into());
+    }
     let PairConfig { max_length, query_max_length, truncation } = *config;
     let room = max_length.saturating_sub(n_specials);
     let kept_query = match truncation {

@@ -67,7 +67,8 @@ pub use corpus::Corpus;
 pub use dataset::Dataset;
 #[cfg(feature = "tokens")]
 pub use encode::{
-    DocumentPosition, MaskPlace, PairConfig, PairEncoder, PairParts, Truncation, TruncationReport,
+    DocumentPosition, MaskPlace, PairConfig, PairEncoder, PairParts, RowTemplate, Segment,
+    Truncation, TruncationReport, first_id,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use group::{Candidate, Group, TextGroup};

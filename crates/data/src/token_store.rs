@@ -1,5 +1,6 @@
 //! The texts of a dataset as token ids: tokenised once per tokenizer, then memory-mapped.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use tokenizers::Tokenizer;
 use crate::arrow_file::{ArrowFile, BATCH_ROWS, Columns};
 use crate::arrow_writer::{ArrowWriter, WrittenFile};
 use crate::dataset::Dataset;
+use crate::encode::PairEncoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::OutputFolder;
 
@@ -86,6 +88,38 @@ impl TokenStore {
         max_tokens: usize,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self> {
+        let plain =
+            Segments { query: &|text| Cow::Borrowed(text), document: &|text| Cow::Borrowed(text) };
+        Self::open_or_build_of(dataset, tokenizer, plain, tokenizer_hash, max_tokens, progress)
+    }
+
+    /// The same for an encoder, whose template may put something around the texts. Then the hash must
+    /// tell the template too.
+    ///
+    /// # Errors
+    /// As [`TokenStore::open_or_build`].
+    pub fn open_or_build_for(
+        dataset: &Dataset,
+        encoder: &PairEncoder,
+        hash: &str,
+        max_tokens: usize,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self> {
+        let segments = Segments {
+            query: &|text| encoder.query_text(text),
+            document: &|text| encoder.document_text(text),
+        };
+        Self::open_or_build_of(dataset, encoder.tokenizer(), segments, hash, max_tokens, progress)
+    }
+
+    fn open_or_build_of(
+        dataset: &Dataset,
+        tokenizer: &Tokenizer,
+        segments: Segments<'_>,
+        tokenizer_hash: &str,
+        max_tokens: usize,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self> {
         if !(1..=MOST_TOKENS).contains(&max_tokens) {
             let problem = format!("max_tokens: expected 1 to {MOST_TOKENS}, found {max_tokens}");
             return Err(ErrorKind::Invalid(problem).into());
@@ -98,7 +132,7 @@ impl TokenStore {
                 return Ok(store);
             }
         }
-        build(dataset, tokenizer, tokenizer_hash, max_tokens, &folder, progress)?;
+        build(dataset, tokenizer, segments, tokenizer_hash, max_tokens, &folder, progress)?;
         Self::open(dataset, tokenizer_hash, max_tokens)
     }
 
@@ -193,6 +227,7 @@ fn open_file(folder: &Path, name: &str, rows: usize) -> Result<ArrowFile<TokenCo
 fn build(
     dataset: &Dataset,
     tokenizer: &Tokenizer,
+    segments: Segments<'_>,
     hash: &str,
     max_tokens: usize,
     folder: &Path,
@@ -210,18 +245,30 @@ fn build(
     let mut cut = [0; 2];
     let mut done = 0;
     type Text<'a> = &'a (dyn Fn(u32) -> &'a str + Sync);
-    let tables: [(&str, usize, Text<'_>, Text<'_>); 2] = [
-        ("corpus.arrow", corpus.len(), &|row| corpus.id(row), &|row| corpus.text(row)),
-        ("queries.arrow", queries.len(), &|row| queries.id(row), &|row| queries.text(row)),
+    let tables: [(&str, usize, Text<'_>, Text<'_>, Segment<'_>); 2] = [
+        (
+            "corpus.arrow",
+            corpus.len(),
+            &|row| corpus.id(row),
+            &|row| corpus.text(row),
+            segments.document,
+        ),
+        (
+            "queries.arrow",
+            queries.len(),
+            &|row| queries.id(row),
+            &|row| queries.text(row),
+            segments.query,
+        ),
     ];
-    for ((name, rows, id, text), cut) in tables.into_iter().zip(&mut cut) {
+    for ((name, rows, id, text, segment), cut) in tables.into_iter().zip(&mut cut) {
         let mut out = ArrowWriter::create(&output.path().join(name), TokenColumns::schema())?;
         for start in (0..rows).step_by(BATCH_ROWS) {
             let stop = rows.min(start + BATCH_ROWS);
             let encoded: std::result::Result<Vec<(Vec<u32>, bool)>, ErrorKind> = (start as u32
                 ..stop as u32)
                 .into_par_iter()
-                .map(|row| tokens(&tokenizer, id(row), text(row), max_tokens))
+                .map(|row| tokens(&tokenizer, id(row), &segment(text(row)), max_tokens))
                 .collect();
             let encoded = encoded?;
             *cut += encoded.iter().filter(|(_, was_cut)| *was_cut).count() as u64;
@@ -249,6 +296,16 @@ fn build(
         writeln!(out)
     })?;
     output.commit()
+}
+
+/// What is tokenised of a text: the text, or all of its segment in a template.
+type Segment<'a> = &'a (dyn Fn(&str) -> Cow<'_, str> + Sync);
+
+/// The segments of the two kinds of texts.
+#[derive(Clone, Copy)]
+struct Segments<'a> {
+    query: Segment<'a>,
+    document: Segment<'a>,
 }
 
 /// The token ids of a text, and whether there were more.

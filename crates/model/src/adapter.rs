@@ -190,19 +190,12 @@ fn targets(model: &mut CrossEncoder, config: &Config) -> Vec<Target> {
     for (index, linear) in model.linears_mut().into_iter().enumerate() {
         let (id, [n_in, n_out]) = linear.weight_shape();
         let fields: Vec<&str> = paths.found[&id].iter().map(String::as_str).collect();
-        let names = config.tensor_names(&fields);
-        let columns = n_out / names.len();
-        for (part, name) in names.iter().enumerate() {
-            let name = name.strip_suffix(".weight").unwrap_or(name).to_owned();
+        let mut start = 0;
+        for (name, columns) in config.tensor_parts(&fields, n_out) {
+            let name = name.strip_suffix(".weight").unwrap_or(&name).to_owned();
             let head = fields.first() == Some(&"head");
-            targets.push(Target {
-                name,
-                linear: index,
-                start: part * columns,
-                columns,
-                n_in,
-                head,
-            });
+            targets.push(Target { name, linear: index, start, columns, n_in, head });
+            start += columns;
         }
     }
     targets

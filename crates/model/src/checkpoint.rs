@@ -24,12 +24,18 @@ use crate::error::{Error, Result};
 /// # Errors
 /// When the file cannot be read.
 pub fn tokenizer_hash(directory: &FilePath) -> Result<String> {
-    use sha2::{Digest, Sha256};
-    use std::fmt::Write;
     let path = directory.join("tokenizer.json");
     let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
-    Ok(Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
+    Ok(hash(&bytes))
+}
+
+/// The sha256 of some bytes, in hexadecimal.
+#[must_use]
+pub fn hash(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    use std::fmt::Write;
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string succeeds");
         text
-    }))
+    })
 }

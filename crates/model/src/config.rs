@@ -6,7 +6,9 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use tamis_data::RowTemplate;
 
+use crate::decoder::config::{DecoderConfig, Family, Reads};
 use crate::encoder::Architecture;
 use crate::encoder::albert::AlbertConfig;
 use crate::encoder::bert::BertConfig;
@@ -16,7 +18,8 @@ use crate::encoder::electra::ElectraConfig;
 use crate::encoder::modernbert::ModernBertConfig;
 use crate::encoder::roberta::{RobertaConfig, RobertaFamily};
 use crate::error::{Error, Result};
-use crate::head::LinearShape;
+use crate::head::{ExitLayers, LinearShape};
+use crate::settings::AnswerWords;
 use crate::split::{SplitConfig, compressor_tensor};
 pub(crate) use modules::{Modules, Step, StepKind};
 
@@ -54,6 +57,8 @@ pub enum EncoderConfig {
     ModernBert(ModernBertConfig),
     /// `deberta-v2`, which v3 is too
     Deberta(DebertaConfig),
+    /// `llama` and the other families of decoders
+    Decoder(DecoderConfig),
 }
 
 /// The class of models whose head is one linear map of the first token.
@@ -77,13 +82,28 @@ const ARCHITECTURES: &[(&str, Parse)] = &[
     ("albert", |raw| Ok(EncoderConfig::Albert(parse(raw)?))),
     ("modernbert", |raw| Ok(EncoderConfig::ModernBert(parse(raw)?))),
     ("deberta-v2", |raw| Ok(EncoderConfig::Deberta(parse(raw)?))),
+    ("llama", |raw| decoder(raw, Family::Llama)),
+    ("mistral", |raw| decoder(raw, Family::Mistral)),
+    ("qwen2", |raw| decoder(raw, Family::Qwen2)),
+    ("qwen3", |raw| decoder(raw, Family::Qwen3)),
+    ("gemma", |raw| decoder(raw, Family::Gemma)),
+    ("gemma2", |raw| decoder(raw, Family::Gemma2)),
+    ("minicpm", |raw| decoder(raw, Family::MiniCpm)),
+    ("cost_wise_mistral", |raw| decoder(raw, Family::CostWiseMistral)),
+    ("cost_wise_gemma", |raw| decoder(raw, Family::CostWiseGemma)),
 ];
 
-fn parse<T: DeserializeOwned>(raw: &Map<String, Value>) -> std::result::Result<T, String> {
+pub(crate) fn parse<T: DeserializeOwned>(
+    raw: &Map<String, Value>,
+) -> std::result::Result<T, String> {
     // A key that is there and null stands for the default too.
     let given = raw.iter().filter(|(_, value)| !value.is_null());
     let given: Map<String, Value> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
     T::deserialize(given).map_err(|error| error.to_string())
+}
+
+fn decoder(raw: &Map<String, Value>, family: Family) -> std::result::Result<EncoderConfig, String> {
+    Ok(EncoderConfig::Decoder(DecoderConfig::parse(raw, family)?))
 }
 
 fn roberta(
@@ -108,6 +128,17 @@ impl EncoderConfig {
             Self::Albert(config) => config,
             Self::ModernBert(config) => config,
             Self::Deberta(config) => config,
+            Self::Decoder(config) => config,
+        }
+    }
+}
+
+impl EncoderConfig {
+    /// Whether the head has labels, and not words or exits.
+    fn has_labels(&self) -> bool {
+        match self {
+            Self::Decoder(config) => *config.reads() == Reads::Labels,
+            _ => true,
         }
     }
 }
@@ -161,6 +192,7 @@ impl Config {
         }
         let n_labels = match (raw.get("id2label"), raw.get("num_labels")) {
             _ if is_prettr => 1,
+            _ if !encoder.has_labels() => 1,
             (Some(Value::Object(labels)), _) => labels.len(),
             (_, Some(n)) => n.as_u64().ok_or("num_labels: expected a number")? as usize,
             // What transformers assumes; a bare encoder says nothing.
@@ -176,6 +208,12 @@ impl Config {
     #[must_use]
     pub fn with_labels(mut self, n_labels: usize) -> Self {
         self.n_labels = n_labels;
+        // Exits have one label each, and stay.
+        if let EncoderConfig::Decoder(config) = &self.encoder
+            && matches!(config.reads(), Reads::Answers(_))
+        {
+            self.encoder = EncoderConfig::Decoder(config.clone().reading(Reads::Labels));
+        }
         self
     }
 
@@ -213,13 +251,61 @@ impl Config {
 
     /// PreTTR's head, if this is a model of the class.
     pub(crate) fn linear_head(&self) -> Option<LinearShape> {
-        let head = self.architecture().head();
+        let head = self.architecture().head_shape()?;
         let is_distilbert = matches!(self.encoder, EncoderConfig::DistilBert(_));
         self.is_prettr.then_some(LinearShape {
             hidden: head.hidden,
             bias: !is_distilbert,
             dropout: if is_distilbert { 0.0 } else { head.dropout_after },
         })
+    }
+
+    /// The same decoder with an exit at several depths.
+    ///
+    /// # Errors
+    /// When the model is no decoder, or has no such layers.
+    pub(crate) fn with_exits(&self, layers: ExitLayers) -> std::result::Result<Self, String> {
+        let EncoderConfig::Decoder(config) = &self.encoder else {
+            return Err("model.exits: expected a decoder".to_owned());
+        };
+        if !matches!(config.reads(), Reads::Answers(_)) {
+            return Err("model.exits: expected a model that answers with a word".to_owned());
+        }
+        let mut raw = self.raw.clone();
+        if raw.get("model_type") == Some(&json!("mistral")) {
+            // The published code finds its class by this name.
+            raw.insert("model_type".to_owned(), json!("cost_wise_mistral"));
+        }
+        raw.insert("layer_wise".to_owned(), json!(true));
+        raw.insert("start_layer".to_owned(), json!(layers.start));
+        raw.insert("layer_sep".to_owned(), json!(layers.step));
+        Self::parse(raw).map_err(|problem| format!("model.exits: {problem}"))
+    }
+
+    /// The same with the words that answer, if words do: those that `tamis.json` names, or `Yes`
+    /// alone.
+    pub(crate) fn with_answers_of(mut self, directory: &Path) -> Result<Self> {
+        if let EncoderConfig::Decoder(config) = &self.encoder
+            && matches!(config.reads(), Reads::Answers(_))
+        {
+            let words = AnswerWords::read(directory)?;
+            let answers = words.find(&directory.join("tokenizer.json"))?;
+            let config = config.clone().reading(Reads::Answers(answers));
+            self.encoder = EncoderConfig::Decoder(config);
+        }
+        Ok(self)
+    }
+
+    /// What stands around query and document where `tamis.json` does not say: what the rerankers that
+    /// read words or have exits were trained with.
+    pub(crate) fn default_template(&self) -> Option<RowTemplate> {
+        let EncoderConfig::Decoder(config) = &self.encoder else { return None };
+        RowTemplate::named().remove(config.default_template()?)
+    }
+
+    /// The rows that the head takes of its tensor, unless it takes all.
+    pub(crate) fn head_rows(&self) -> Option<Vec<usize>> {
+        self.architecture().head_rows()
     }
 
     /// The same with the head that `modules.json` of the checkpoint describes, if it does.
@@ -304,7 +390,7 @@ impl Config {
     /// Width of a hidden state.
     #[must_use]
     pub fn hidden(&self) -> usize {
-        self.architecture().head().hidden
+        self.architecture().hidden()
     }
 
     /// Entries of the word table.
@@ -322,6 +408,18 @@ impl Config {
     /// What the file of the architecture says about it.
     pub(crate) fn architecture(&self) -> &dyn Architecture {
         self.encoder.architecture()
+    }
+
+    /// The names under which a checkpoint holds a parameter of the cross-encoder, and how many of its
+    /// `n_out` outputs each holds.
+    pub(crate) fn tensor_parts(&self, path: &[&str], n_out: usize) -> Vec<(String, usize)> {
+        let names = self.tensor_names(path);
+        let shares = match path {
+            ["encoder", _, rest @ ..] => self.architecture().shares(rest),
+            _ => None,
+        };
+        let shares = shares.unwrap_or_else(|| vec![n_out / names.len(); names.len()]);
+        names.into_iter().zip(shares).collect()
     }
 
     /// The names under which a checkpoint holds a parameter of the cross-encoder, to be joined along

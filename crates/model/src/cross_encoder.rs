@@ -1,14 +1,17 @@
 //! A cross-encoder: query and document read together, one row each, into raw scores.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use tamis_data::Batch;
 use tamis_ops::Precision;
 
 use crate::config::Config;
+use crate::decoder::{Prefix, Route, Weights};
 use crate::dropout_seeds::DropoutSeeds;
+use crate::effort::{Compatibility, Effort, HeadOrder, TokenWeights};
 use crate::encoder::Encoder;
-use crate::head::{Head, Pooling, pooling};
+use crate::error::{Error, Result};
+use crate::head::{ExitLayers, Head, Pooling, pooling};
 use crate::input::Input;
 use crate::layer::{Linear, with_seeds};
 use crate::scores::Scores;
@@ -29,11 +32,11 @@ impl CrossEncoder {
         let head = match (config.modules(), config.linear_head()) {
             (Some(modules), _) => Head::of_modules(modules, device),
             (None, Some(linear)) => Head::linear(linear, config.n_labels, device),
-            (None, None) => Head::zeros(&architecture.head(), config.n_labels, device),
+            (None, None) => architecture.head(config.n_labels, device),
         };
         let mut encoder = architecture.encoder(device);
         if let (Some(config), Some(split)) = (config.split(), encoder.split_mut()) {
-            *split = Split::zeros(&config, architecture.head().hidden, device);
+            *split = Split::zeros(&config, architecture.hidden(), device);
         }
         Self { encoder, head }
     }
@@ -49,12 +52,41 @@ impl CrossEncoder {
         self
     }
 
+    /// Gives a decoder that answers with a word an exit at several depths, each with the row of that word;
+    /// returns the new configuration too.
+    ///
+    /// # Errors
+    /// When the model is none, answers with two words, or has no such layers.
+    pub fn with_exits(
+        self,
+        config: &Config,
+        layers: ExitLayers,
+    ) -> std::result::Result<(Self, Config), String> {
+        let new = config.with_exits(layers)?;
+        let Head::Last(old) = &self.head else {
+            return Err("model.exits: expected a model that answers with a word".to_owned());
+        };
+        let row = old.weight();
+        if row.dims()[1] != 1 {
+            return Err("model.exits: expected one word that answers, found two".to_owned());
+        }
+        let head = match new.architecture().head(1, &row.device()) {
+            Head::Exits(heads) => Head::Exits(heads.filled(&row)),
+            _ => return Err("model.exits: expected layers from the first to the last".to_owned()),
+        };
+        Ok((Self { encoder: self.encoder, head }, new))
+    }
+
     /// Returns one logit per row and label: `[rows, labels]`.
     #[must_use]
     pub fn logits(&self, input: &Input, mut seeds: DropoutSeeds) -> Tensor<2> {
         with_seeds(seeds.branch(), || {
             let pooled = match self.head.pooling() {
                 Pooling::First => self.encoder.first_tokens(input, &mut seeds),
+                Pooling::Last { padding } => {
+                    let places = input.places(&input.last_places(padding));
+                    self.encoder.tokens_at(input, places, &mut seeds)
+                }
                 Pooling::Mean => pooling::mean(self.encoder.tokens(input, &mut seeds), &input.rows),
             };
             // The head keeps f32 whatever the encoder computes in: scores of a coarser type would
@@ -99,6 +131,10 @@ impl CrossEncoder {
             let pooled = match self.head.pooling() {
                 Pooling::First => self.encoder.end(tokens.select(0, input.first_tokens.clone())),
                 Pooling::Mean => pooling::mean(self.encoder.end(tokens), &input.rows),
+                Pooling::Last { padding } => {
+                    let places = input.places(&input.last_places(padding));
+                    self.encoder.end(tokens.select(0, places))
+                }
             };
             self.head.forward(pooled.cast(DType::F32), &mut seeds)
         })
@@ -125,6 +161,146 @@ impl CrossEncoder {
         let mut seeds = DropoutSeeds::inference();
         let first = self.encoder.upper(kept, &input, &mut seeds);
         self.head.forward(first.cast(DType::F32), &mut seeds)
+    }
+
+    /// Returns the logits of every exit that is asked for, with its depth, the shallowest first:
+    /// `[rows, labels]` each.
+    ///
+    /// # Errors
+    /// When the model has no such exit, or is not a decoder and should stop early or shorten documents.
+    pub fn exit_logits(
+        &self,
+        input: &Input,
+        effort: &Effort,
+        compatibility: Compatibility,
+        seeds: DropoutSeeds,
+    ) -> Result<Vec<(usize, Tensor<2>)>> {
+        self.exit_logits_after(None, input, effort, compatibility, seeds)
+    }
+
+    /// The same for rows that all come after a prefix, without dropout.
+    pub(crate) fn exit_logits_after(
+        &self,
+        prefix: Option<&Prefix>,
+        input: &Input,
+        effort: &Effort,
+        compatibility: Compatibility,
+        mut seeds: DropoutSeeds,
+    ) -> Result<Vec<(usize, Tensor<2>)>> {
+        let exits = self.exits_of(effort)?;
+        let Encoder::Decoder(decoder) = &self.encoder else {
+            return Ok(vec![(0, self.logits(input, seeds))]);
+        };
+        if prefix.is_none() && !effort.compresses() && exits == [decoder.n_layers()] {
+            return Ok(vec![(decoder.n_layers(), self.logits(input, seeds))]);
+        }
+        let published = decoder.published();
+        let weights = match compatibility.weights {
+            TokenWeights::OfModel if published.merges_alike => Weights::Mean,
+            TokenWeights::OfModel | TokenWeights::LastToken => Weights::LastToken,
+            TokenWeights::LastColumn => Weights::LastColumn {
+                n_places: input.rows.longest().next_multiple_of(8),
+                padding: published.padding,
+            },
+            TokenWeights::Mean => Weights::Mean,
+        };
+        let route = Route {
+            exits: &exits,
+            ratio: if effort.compresses() { effort.ratio } else { 1 },
+            compress_layers: &effort.compress_layers,
+            weights,
+            padding: self.padding(),
+            prefix,
+        };
+        Ok(with_seeds(seeds.branch(), || {
+            let states = decoder.exits(input, route, &mut seeds);
+            let read = |(order, (&depth, state)): (usize, (&usize, Tensor<2>))| {
+                let state = state.cast(DType::F32);
+                let logits = match &self.head {
+                    Head::Exits(heads) => {
+                        let of_depth = |depth| heads.shape().place(depth).unwrap_or(0);
+                        let place = match compatibility.heads {
+                            HeadOrder::ByOrder if published.heads_as_asked => {
+                                of_depth(effort.exits.get(order).copied().unwrap_or(depth))
+                            }
+                            HeadOrder::ByOrder => order,
+                            HeadOrder::ByDepth => of_depth(depth),
+                        };
+                        heads.forward_at(place, state)
+                    }
+                    head => head.forward(state, &mut seeds),
+                };
+                (depth, logits)
+            };
+            exits.iter().zip(states).enumerate().map(read).collect()
+        }))
+    }
+
+    /// The depths that an effort asks for, each once and the shallowest first; of an encoder, 0.
+    ///
+    /// # Errors
+    /// When the model has no such exit or cannot shorten documents.
+    pub(crate) fn exits_of(&self, effort: &Effort) -> Result<Vec<usize>> {
+        let bad = |problem: &str| Err(Error::Effort { problem: problem.to_owned() });
+        let Encoder::Decoder(decoder) = &self.encoder else {
+            if *effort == Effort::default() {
+                return Ok(vec![0]);
+            }
+            return bad("only decoders have exits and shorten documents");
+        };
+        let reads_last = matches!(self.head.pooling(), Pooling::Last { padding: None });
+        if effort.compresses() && !reads_last {
+            return bad("documents are shortened only where the row's last token is read");
+        }
+        effort.exits_of(&self.depths(), decoder.n_layers())
+    }
+
+    /// What several rows begin with, computed as far as an effort goes; only decoders can.
+    pub(crate) fn prefix(
+        &self,
+        ids: &[u32],
+        effort: &Effort,
+        device: &Device,
+    ) -> Result<Option<Prefix>> {
+        let Encoder::Decoder(decoder) = &self.encoder else { return Ok(None) };
+        let deepest = self.exits_of(effort)?.last().copied().unwrap_or(0);
+        let ids: Vec<i32> = ids.iter().map(|&id| id.cast_signed()).collect();
+        let n = ids.len();
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), device);
+        Ok(Some(decoder.prefix(ids, deepest)))
+    }
+
+    /// Whether rows may share what they begin with: tokens see what is before them, and what is read
+    /// comes last.
+    pub(crate) fn shares_prefixes(&self) -> bool {
+        matches!(self.encoder, Encoder::Decoder(_))
+            && matches!(self.head.pooling(), Pooling::Last { .. })
+    }
+
+    /// What a row ends in where it was padded, if the head passes over it.
+    pub(crate) fn padding(&self) -> Option<u32> {
+        match self.head.pooling() {
+            Pooling::Last { padding } => padding,
+            Pooling::First | Pooling::Mean => None,
+        }
+    }
+
+    /// Whether the published code of a decoder weighs all tokens alike when it merges them.
+    pub(crate) fn merges_alike(&self) -> bool {
+        match &self.encoder {
+            Encoder::Decoder(decoder) => decoder.published().merges_alike,
+            _ => false,
+        }
+    }
+
+    /// The depths that have a head, the shallowest first; of an encoder, none.
+    #[must_use]
+    pub fn depths(&self) -> Vec<usize> {
+        match (&self.head, &self.encoder) {
+            (Head::Exits(heads), _) => heads.shape().depths().collect(),
+            (_, Encoder::Decoder(decoder)) => vec![decoder.n_layers()],
+            _ => Vec::new(),
+        }
     }
 
     /// All linear maps, those of the head last.

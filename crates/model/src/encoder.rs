@@ -13,13 +13,14 @@ mod post_norm;
 mod pre_norm;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
+use crate::decoder::Decoder;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 use crate::layer::Linear;
 use crate::split::Split;
-pub(crate) use architecture::Architecture;
+pub(crate) use architecture::{Architecture, Draw, activation, check_dropouts};
 use deberta::Deberta;
 pub use post_norm::PostNorm;
 pub use pre_norm::PreNorm;
@@ -28,7 +29,6 @@ const NOT_SPLIT: &str = "a DeBERTa is not split: configurations are checked";
 
 /// An encoder of any supported architecture.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a process has a few of them")]
 pub enum Encoder {
     /// BERT and those built like it.
     Bert(PostNorm),
@@ -36,6 +36,8 @@ pub enum Encoder {
     ModernBert(PreNorm),
     /// DeBERTa-v2 and v3.
     Deberta(Deberta),
+    /// Llama and those built like it.
+    Decoder(Decoder),
 }
 
 impl Encoder {
@@ -46,6 +48,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.hidden_states(input, seeds),
             Self::ModernBert(encoder) => encoder.hidden_states(input, seeds),
             Self::Deberta(encoder) => encoder.hidden_states(input, seeds),
+            Self::Decoder(decoder) => decoder.hidden_states(input, seeds),
         }
     }
 
@@ -56,6 +59,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.tokens(input, seeds),
             Self::ModernBert(encoder) => encoder.tokens(input, seeds),
             Self::Deberta(encoder) => encoder.tokens(input, seeds),
+            Self::Decoder(decoder) => decoder.tokens(input, seeds),
         }
     }
 
@@ -66,6 +70,21 @@ impl Encoder {
             Self::Bert(encoder) => encoder.first_tokens(input, seeds),
             Self::ModernBert(encoder) => encoder.first_tokens(input, seeds),
             Self::Deberta(encoder) => encoder.first_tokens(input, seeds),
+            Self::Decoder(decoder) => decoder.tokens_at(input, input.first_tokens.clone(), seeds),
+        }
+    }
+
+    /// The same for one token of each row, by its place among all tokens: `[rows, hidden]`.
+    #[must_use]
+    pub fn tokens_at(
+        &self,
+        input: &Input,
+        places: Tensor<1, Int>,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        match self {
+            Self::Decoder(decoder) => decoder.tokens_at(input, places, seeds),
+            _ => self.tokens(input, seeds).select(0, places),
         }
     }
 
@@ -76,6 +95,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.n_layers(),
             Self::ModernBert(encoder) => encoder.n_layers(),
             Self::Deberta(encoder) => encoder.n_layers(),
+            Self::Decoder(decoder) => decoder.n_layers(),
         }
     }
 
@@ -85,6 +105,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.embed(input, seeds),
             Self::ModernBert(encoder) => encoder.embed(input, seeds),
             Self::Deberta(encoder) => encoder.embed(input, seeds),
+            Self::Decoder(decoder) => decoder.embed(input, seeds),
         }
     }
 
@@ -100,6 +121,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.layer(index, x, input, seeds),
             Self::ModernBert(encoder) => encoder.layer(index, x, input, seeds),
             Self::Deberta(encoder) => encoder.layer(index, x, input, seeds),
+            Self::Decoder(decoder) => decoder.layer(index, x, input, seeds),
         }
     }
 
@@ -108,6 +130,7 @@ impl Encoder {
         match self {
             Self::Bert(_) | Self::Deberta(_) => x,
             Self::ModernBert(encoder) => encoder.final_norm(x),
+            Self::Decoder(decoder) => decoder.end(x),
         }
     }
 
@@ -121,7 +144,7 @@ impl Encoder {
         match self {
             Self::Bert(encoder) => encoder.lower(input, seeds),
             Self::ModernBert(encoder) => encoder.lower(input, seeds),
-            Self::Deberta(_) => panic!("{NOT_SPLIT}"),
+            Self::Deberta(_) | Self::Decoder(_) => panic!("{NOT_SPLIT}"),
         }
     }
 
@@ -135,7 +158,7 @@ impl Encoder {
         match self {
             Self::Bert(encoder) => encoder.upper(kept, input, seeds),
             Self::ModernBert(encoder) => encoder.upper(kept, input, seeds),
-            Self::Deberta(_) => panic!("{NOT_SPLIT}"),
+            Self::Deberta(_) | Self::Decoder(_) => panic!("{NOT_SPLIT}"),
         }
     }
 
@@ -151,7 +174,7 @@ impl Encoder {
         match self {
             Self::Bert(encoder) => Some(encoder.split_mut()),
             Self::ModernBert(encoder) => Some(encoder.split_mut()),
-            Self::Deberta(_) => None,
+            Self::Deberta(_) | Self::Decoder(_) => None,
         }
     }
 
@@ -161,6 +184,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.linears_mut(),
             Self::ModernBert(encoder) => encoder.linears_mut(),
             Self::Deberta(encoder) => encoder.linears_mut(),
+            Self::Decoder(decoder) => decoder.linears_mut(),
         }
     }
 }

@@ -79,6 +79,15 @@ pub enum Error {
         /// What was asked for.
         precision: tamis_ops::Precision,
     },
+    /// A row without a token, which has nothing to score.
+    #[error("a query and its document are both empty, and the model's template adds nothing")]
+    EmptyRow,
+    /// An effort that the model cannot make.
+    #[error("{problem}")]
+    Effort {
+        /// What was asked for, and what there is.
+        problem: String,
+    },
     /// Windows over a long document would not get on.
     #[error("windows of {window} tokens cannot overlap by {overlap}; lower the overlap")]
     Overlap {

@@ -1,5 +1,8 @@
 //! Classification heads: the hidden states of a row into one logit per label.
 
+mod answers;
+mod exits;
+mod last_token;
 mod linear;
 mod modular;
 pub(crate) mod pooling;
@@ -10,6 +13,10 @@ use burn::tensor::{Device, Tensor};
 use crate::config::Modules;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::layer::{Activation, LayerNorm, Linear};
+pub(crate) use answers::Answers;
+pub(crate) use exits::ExitShape;
+pub use exits::{ExitHeads, ExitLayers};
+pub use last_token::LastTokenHead;
 pub use linear::LinearHead;
 pub(crate) use linear::LinearShape;
 pub use modular::ModularHead;
@@ -58,6 +65,22 @@ impl HeadShape {
             dropout_after: dropout,
         }
     }
+
+    /// The head with all weights zero, to be filled.
+    pub(crate) fn zeros(&self, n_labels: usize, device: &Device) -> Head {
+        let norm = |norm: NormShape| {
+            LayerNorm::identity_with(self.inner, norm.epsilon as f32, norm.bias, device)
+        };
+        Head::Bert(BertHead {
+            pooler: Linear::zeros_with(self.hidden, self.inner, self.bias, device),
+            norm: self.norm.map(norm),
+            classifier: Linear::zeros(self.inner, n_labels, device),
+            pooling: self.pooling,
+            activation: self.activation,
+            dropout_before: self.dropout_before,
+            dropout_after: self.dropout_after,
+        })
+    }
 }
 
 /// A head of any supported architecture.
@@ -70,6 +93,10 @@ pub enum Head {
     Modules(ModularHead),
     /// One linear map.
     Linear(LinearHead),
+    /// One linear map of the last token.
+    Last(LastTokenHead),
+    /// One linear map of the last token for every exit.
+    Exits(ExitHeads),
 }
 
 /// A linear map, an activation, perhaps a norm, and a linear map to the labels.
@@ -89,23 +116,7 @@ pub struct BertHead {
 }
 
 impl Head {
-    /// The head with all weights zero, to be filled.
-    pub(crate) fn zeros(shape: &HeadShape, n_labels: usize, device: &Device) -> Self {
-        let norm = |norm: NormShape| {
-            LayerNorm::identity_with(shape.inner, norm.epsilon as f32, norm.bias, device)
-        };
-        Self::Bert(BertHead {
-            pooler: Linear::zeros_with(shape.hidden, shape.inner, shape.bias, device),
-            norm: shape.norm.map(norm),
-            classifier: Linear::zeros(shape.inner, n_labels, device),
-            pooling: shape.pooling,
-            activation: shape.activation,
-            dropout_before: shape.dropout_before,
-            dropout_after: shape.dropout_after,
-        })
-    }
-
-    /// The same for a head made of modules.
+    /// A head made of modules.
     pub(crate) fn of_modules(modules: &Modules, device: &Device) -> Self {
         Self::Modules(ModularHead::zeros(modules, device))
     }
@@ -122,6 +133,8 @@ impl Head {
             Self::Bert(head) => head.pooling,
             Self::Modules(head) => head.pooling(),
             Self::Linear(_) => Pooling::First,
+            Self::Last(head) => head.pooling(),
+            Self::Exits(_) => ExitHeads::pooling(),
         }
     }
 
@@ -131,6 +144,8 @@ impl Head {
             Self::Bert(head) => vec![&mut head.pooler, &mut head.classifier],
             Self::Modules(head) => head.linears_mut(),
             Self::Linear(head) => head.linears_mut(),
+            Self::Last(head) => head.linears_mut(),
+            Self::Exits(heads) => heads.linears_mut(),
         }
     }
 
@@ -143,6 +158,8 @@ impl Head {
             Self::Bert(head) => head.forward(pooled, seeds),
             Self::Modules(head) => head.forward(pooled),
             Self::Linear(head) => head.forward(pooled, seeds),
+            Self::Last(head) => head.forward(pooled),
+            Self::Exits(heads) => heads.forward(pooled),
         }
     }
 }

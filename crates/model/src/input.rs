@@ -1,5 +1,7 @@
 //! A batch of token ids onto a device: the only upload.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use tamis_data::Batch;
 use tamis_ops::Rows;
@@ -20,6 +22,10 @@ pub struct Input {
     pub rows: Rows,
     /// The same for the two parts of every row, one after the other; either may be empty.
     pub parts: Rows,
+    /// The token ids where they came from, for what is decided before anything is computed.
+    ids_on_host: Arc<[u32]>,
+    /// The segment ids there.
+    type_ids_on_host: Arc<[u32]>,
 }
 
 impl Input {
@@ -39,6 +45,8 @@ impl Input {
             first_tokens: ints(starts, device),
             rows,
             parts: Rows::from_lengths(&parts),
+            ids_on_host: Arc::default(),
+            type_ids_on_host: Arc::default(),
         }
     }
 
@@ -66,7 +74,48 @@ impl Input {
             first_tokens: from(&rows.offsets()[..rows.len()]),
             rows,
             parts: Rows::from_lengths(&lengths),
+            ids_on_host: batch.ids().into(),
+            type_ids_on_host: batch.type_ids().into(),
         }
+    }
+
+    /// The device that the batch is on.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.ids.device()
+    }
+
+    /// The place of the last token of each row, among all tokens. Tokens `padding` at the end of a
+    /// row are passed over, as transformers does in a row that it padded; of a row of nothing else
+    /// the first place is taken.
+    ///
+    /// # Panics
+    /// When a row is empty.
+    pub(crate) fn last_places(&self, padding: Option<u32>) -> Vec<usize> {
+        let last = |row: &[u32]| {
+            let (start, end) = (row[0] as usize, row[1] as usize);
+            assert!(start < end, "a row has a token to read");
+            match padding {
+                None => end - 1,
+                Some(padding) => {
+                    let ids = &self.ids_on_host[start..end];
+                    start + ids.iter().rposition(|&id| id != padding).unwrap_or(0)
+                }
+            }
+        };
+        self.rows.offsets().windows(2).map(last).collect()
+    }
+
+    /// Places of tokens, to select them by.
+    pub(crate) fn places(&self, places: &[usize]) -> Tensor<1, Int> {
+        let values: Vec<i32> =
+            places.iter().map(|&p| i32::try_from(p).expect("a batch fits i32")).collect();
+        Tensor::from_data(TensorData::new(values, [places.len()]), &self.device())
+    }
+
+    /// Segment ids of every token.
+    pub(crate) fn type_ids_on_host(&self) -> &[u32] {
+        &self.type_ids_on_host
     }
 }
 

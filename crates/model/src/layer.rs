@@ -5,9 +5,11 @@ mod embedding;
 mod layer_norm;
 mod linear;
 mod low_rank;
+mod rms_norm;
 
 pub use activation::Activation;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub(crate) use low_rank::{LowRank, with_seeds};
+pub use rms_norm::RmsNorm;

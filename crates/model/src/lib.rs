@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod checkpoint;
+pub mod decoder;
 pub mod encoder;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -11,6 +12,7 @@ pub mod parity;
 mod config;
 mod cross_encoder;
 mod dropout_seeds;
+mod effort;
 mod error;
 mod head;
 mod input;
@@ -24,12 +26,15 @@ mod workers;
 pub use config::{Config, EncoderConfig};
 pub use cross_encoder::CrossEncoder;
 pub use dropout_seeds::DropoutSeeds;
+pub use effort::{Compatibility, Effort, HeadOrder, TokenWeights};
 pub use error::{Error, Result};
-pub use head::{BertHead, Head, LinearHead, ModularHead, Pooling};
+pub use head::{
+    BertHead, ExitHeads, ExitLayers, Head, LastTokenHead, LinearHead, ModularHead, Pooling,
+};
 pub use input::Input;
 pub use long_document::{LongDocuments, WindowPooling};
-pub use reranker::{IdGroup, OpenOptions, Reranker, TermCandidate, TermGroup};
+pub use reranker::{ExitScores, IdGroup, OpenOptions, Reranker, TermCandidate, TermGroup};
 pub use scores::Scores;
-pub use settings::{Activation, Settings};
+pub use settings::{Activation, AnswerWords, Settings};
 pub use split::{Compressor, CompressorConfig, SplitConfig};
 pub use tamis_ops::{Precision, instructions};

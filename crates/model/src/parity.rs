@@ -1,5 +1,6 @@
 //! A checkpoint beside golden values of transformers: token ids, logits and hidden states.
 
+mod exits;
 mod golden;
 mod split;
 
@@ -15,7 +16,7 @@ use crate::dropout_seeds::DropoutSeeds;
 use crate::error::{Error, Result};
 use crate::input::Input;
 use crate::reranker::{check_precision, for_inference};
-pub use golden::{Golden, HiddenStates};
+pub use golden::{Case, Encoding, Golden, HiddenStates};
 
 /// How far a checkpoint is from its golden values.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,8 +69,9 @@ pub fn compare_as(
     device: &Device,
     change: impl FnOnce(CrossEncoder) -> CrossEncoder,
 ) -> Result<Parity> {
-    let has_head = golden.logits().is_some() || golden.split().is_some();
-    let new_head = (!has_head).then_some(checkpoint::NewHead { seed: 0 });
+    let is_bare =
+        golden.logits().is_none() && golden.cases().is_empty() && golden.split().is_none();
+    let new_head = is_bare.then_some(checkpoint::NewHead { seed: 0 });
     let loaded = checkpoint::load(directory, new_head, device)?;
     if let Some(split) = golden.split() {
         return split.compare(directory, loaded, change, device);
@@ -82,6 +84,9 @@ pub fn compare_as(
 
     let input = Input::new(&expected, device);
     let logits = match golden.logits() {
+        None if !golden.cases().is_empty() => {
+            Some(exits::worst_case(&model, golden, &encoded, device)?)
+        }
         None => None,
         Some(golden_logits) => {
             let logits = numbers(model.logits(&input, DropoutSeeds::inference()));
@@ -98,6 +103,7 @@ pub fn compare_as(
         }
     };
     let states = model.encoder().hidden_states(&input, &mut DropoutSeeds::inference());
+    let first_places = golden.first_places();
     let mut hidden_states = Vec::new();
     for (n_below, expected) in golden.hidden_states() {
         let Some(state) = states.get(*n_below) else {
@@ -105,7 +111,7 @@ pub fn compare_as(
                 format!("hidden_states.{n_below}: the model has {} layers", states.len() - 1);
             return Err(Error::config(golden.path(), problem));
         };
-        hidden_states.push((*n_below, expected.worst(&input, state.clone())));
+        hidden_states.push((*n_below, expected.worst(&input, state.clone(), &first_places)));
     }
     Ok(Parity {
         n_pairs: expected.n_rows(),
@@ -139,13 +145,15 @@ impl Parity {
 
 /// The pairs of the golden values as this library encodes them.
 fn encode(tokenizer: &Path, golden: &Golden) -> Result<Batch> {
-    let (max_length, truncation) = (golden.max_length(), golden.truncation());
-    // Golden queries are never cut by a limit of their own.
-    let config = PairConfig { max_length, query_max_length: 1, truncation };
-    let encoder = PairEncoder::open(tokenizer, config)?;
-    let query_max_length = (max_length - encoder.n_specials()).saturating_sub(1).max(1);
-    let config = PairConfig { query_max_length, ..config };
-    let encoder = PairEncoder::new(encoder.tokenizer().clone(), config)?;
+    let Encoding { query_max_length, truncation, template, .. } = golden.encoding();
+    let mut config =
+        PairConfig { max_length: usize::MAX, query_max_length: 1, truncation: *truncation };
+    let probe = PairEncoder::open_with(tokenizer, template.as_ref(), config)?;
+    config.max_length = golden.encoding().longest_row(&probe);
+    // Unless it says so, golden queries are never cut by a limit of their own.
+    let longest = (config.max_length - probe.n_specials()).saturating_sub(1).max(1);
+    config.query_max_length = query_max_length.unwrap_or(longest).min(longest);
+    let encoder = PairEncoder::with_template(probe.tokenizer().clone(), template.as_ref(), config)?;
     let mut batch = Batch::new();
     let mut report = TruncationReport::default();
     for (query, document) in golden.pairs() {

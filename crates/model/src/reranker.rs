@@ -3,17 +3,21 @@
 mod term_cache;
 mod terms;
 
+use std::ops::Range;
 use std::path::Path;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use tamis_data::{Batch, PairEncoder, TextGroup, TruncationReport, plan};
 use tamis_ops::Precision;
 
 use crate::checkpoint::{self, NewHead};
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
+use crate::decoder::Prefix;
 use crate::dropout_seeds::DropoutSeeds;
+use crate::effort::{Effort, TokenWeights};
 use crate::error::{Error, Result};
+use crate::input::Input;
 use crate::long_document::LongDocuments;
 use crate::settings::Settings;
 use crate::split::SplitConfig;
@@ -23,6 +27,12 @@ pub use terms::{TermCandidate, TermGroup};
 
 /// Tokens of one forward pass on the CPU: their activations fit the caches of one core.
 const CORE_TOKENS: usize = 512;
+
+/// The fewest tokens that are worth computing apart for the rows of a group.
+const LEAST_SHARED: usize = 4;
+
+/// The scores of the rows of one batch, a list for every exit.
+type BatchScores = Vec<Vec<f32>>;
 
 /// Tokens of one forward pass on any other device.
 const DEVICE_TOKENS: usize = 16_384;
@@ -34,6 +44,15 @@ pub struct IdGroup<'a> {
     pub query: &'a [u32],
     /// The tokens of each candidate.
     pub documents: Vec<&'a [u32]>,
+}
+
+/// The scores of one exit: for every group those of its documents, in their order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExitScores {
+    /// How many layers are below the exit; 0 where a model has but one end.
+    pub depth: usize,
+    /// Raw logits.
+    pub scores: Vec<Vec<f32>>,
 }
 
 /// How a checkpoint is opened.
@@ -62,6 +81,7 @@ pub struct Reranker {
     /// Those of the weights below the split and of the tokenizer.
     hashes: Option<(String, String)>,
     terms: Option<Terms>,
+    shares_prefixes: bool,
 }
 
 impl Reranker {
@@ -148,7 +168,14 @@ impl Reranker {
             hidden: config.hidden(),
             hashes: None,
             terms: None,
+            shares_prefixes: true,
         })
+    }
+
+    /// The depths that give scores, the shallowest first; of an encoder, none.
+    #[must_use]
+    pub fn depths(&self) -> Vec<usize> {
+        self.model.depths()
     }
 
     /// How pairs are encoded and scores served.
@@ -164,8 +191,16 @@ impl Reranker {
     pub fn with_settings(self, settings: Settings) -> Result<Self> {
         let encoder = settings.encoder_like(&self.encoder)?;
         check_positions(&encoder, self.max_positions)?;
+        self.model.exits_of(&settings.effort)?;
         // A store is of one setting.
         Ok(Self { encoder, settings, terms: None, ..self })
+    }
+
+    /// Whether what all rows of a group begin with, such as the query, is computed once; it is unless this
+    /// says no. Scores are the same. Only decoders can.
+    #[must_use]
+    pub fn with_shared_prefixes(self, shares_prefixes: bool) -> Self {
+        Self { shares_prefixes, ..self }
     }
 
     /// Takes another treatment of documents that do not fit beside their query.
@@ -186,20 +221,34 @@ impl Reranker {
     /// # Errors
     /// When a text cannot be tokenised or a score is not a number.
     pub fn score(&self, groups: &[TextGroup<'_>]) -> Result<(Vec<Vec<f32>>, TruncationReport)> {
-        let texts: Vec<&str> = groups
-            .iter()
-            .flat_map(|group| std::iter::once(group.query).chain(group.documents.iter().copied()))
-            .collect();
-        let ids = self.encoder.tokenize_many(&texts)?;
-        let mut rest = ids.iter().map(Vec::as_slice);
+        let (exits, report) = self.score_at(groups, &self.settings.effort)?;
+        Ok((deepest(exits), report))
+    }
+
+    /// The same with the effort that a request asks for: the scores of every exit, the shallowest first.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score), and when the model cannot make the effort.
+    pub fn score_at(
+        &self,
+        groups: &[TextGroup<'_>],
+        effort: &Effort,
+    ) -> Result<(Vec<ExitScores>, TruncationReport)> {
+        let queries: Vec<&str> = groups.iter().map(|group| group.query).collect();
+        let documents: Vec<&str> =
+            groups.iter().flat_map(|group| group.documents.iter().copied()).collect();
+        let queries = self.encoder.tokenize_queries(&queries)?;
+        let documents = self.encoder.tokenize_documents(&documents)?;
+        let mut rest = documents.iter().map(Vec::as_slice);
         let groups: Vec<IdGroup<'_>> = groups
             .iter()
-            .map(|group| IdGroup {
-                query: rest.next().expect("one list of ids per text"),
+            .zip(&queries)
+            .map(|(group, query)| IdGroup {
+                query,
                 documents: rest.by_ref().take(group.documents.len()).collect(),
             })
             .collect();
-        self.score_ids(&groups)
+        self.score_ids_at(&groups, effort)
     }
 
     /// The same for texts that are tokenised already.
@@ -210,6 +259,19 @@ impl Reranker {
     /// # Errors
     /// When a score is not a number.
     pub fn score_ids(&self, groups: &[IdGroup<'_>]) -> Result<(Vec<Vec<f32>>, TruncationReport)> {
+        let (exits, report) = self.score_ids_at(groups, &self.settings.effort)?;
+        Ok((deepest(exits), report))
+    }
+
+    /// The same with the effort that a request asks for: the scores of every exit, the shallowest first.
+    ///
+    /// # Errors
+    /// When a score is not a number, a row is empty, or the model cannot make the effort.
+    pub fn score_ids_at(
+        &self,
+        groups: &[IdGroup<'_>],
+        effort: &Effort,
+    ) -> Result<(Vec<ExitScores>, TruncationReport)> {
         let mut report = TruncationReport::default();
         let mut pairs = Batch::new();
         let mut n_windows = Vec::new();
@@ -225,25 +287,35 @@ impl Reranker {
             }
             pairs.end_group();
         }
-        let mut flat = vec![0.0; pairs.n_rows()];
-        let lengths: Vec<usize> =
-            pairs.row_offsets().windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
-        let on_cpu = is_cpu(&self.device);
-        let batches = plan(&lengths, if on_cpu { CORE_TOKENS } else { DEVICE_TOKENS });
-        let score = |index: usize| self.score_rows(&pairs, &batches[index]);
-        let by_batch = if on_cpu {
-            self.workers.map(batches.len(), score)
-        } else {
-            (0..batches.len()).map(score).collect()
-        };
-        for (&row_idx, score) in batches.iter().flatten().zip(by_batch.into_iter().flatten()) {
-            flat[row_idx] = score;
+        if pairs.row_offsets().windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(Error::EmptyRow);
         }
+        let depths = self.model.exits_of(effort)?;
+        let (rows, by_row) = self.score_pairs(&pairs, effort)?;
+        let mut exits = Vec::with_capacity(depths.len());
+        for (place, &depth) in depths.iter().enumerate() {
+            let mut flat = vec![0.0; pairs.n_rows()];
+            let found = by_row.iter().flat_map(|exits| &exits[place]);
+            for (&row_idx, &score) in rows.iter().zip(found) {
+                flat[row_idx] = score;
+            }
+            exits.push(ExitScores { depth, scores: self.pool(groups, &flat, &n_windows)? });
+        }
+        Ok((exits, report))
+    }
+
+    /// The scores of documents, from those of their windows.
+    fn pool(
+        &self,
+        groups: &[IdGroup<'_>],
+        flat: &[f32],
+        n_windows: &[usize],
+    ) -> Result<Vec<Vec<f32>>> {
         let mut scores = Vec::with_capacity(groups.len());
-        let (mut rest, mut n_windows) = (&flat[..], n_windows.into_iter());
+        let (mut rest, mut n_windows) = (flat, n_windows.iter());
         for (group_idx, group) in groups.iter().enumerate() {
             let mut own = Vec::with_capacity(group.documents.len());
-            for n in n_windows.by_ref().take(group.documents.len()) {
+            for &n in n_windows.by_ref().take(group.documents.len()) {
                 let (windows, others) = rest.split_at(n);
                 own.push(self.long_documents.pool(windows));
                 rest = others;
@@ -253,19 +325,114 @@ impl Reranker {
             }
             scores.push(own);
         }
-        Ok((scores, report))
+        Ok(scores)
     }
 
-    /// The scores of some rows, in their order, by one forward pass.
-    fn score_rows(&self, pairs: &Batch, rows: &[usize]) -> Vec<f32> {
+    /// Every row once, in the order in which they were scored, and the scores of each batch of them: a
+    /// list for every exit.
+    fn score_pairs(
+        &self,
+        pairs: &Batch,
+        effort: &Effort,
+    ) -> Result<(Vec<usize>, Vec<BatchScores>)> {
+        let on_cpu = is_cpu(&self.device);
+        let most = if on_cpu { CORE_TOKENS } else { DEVICE_TOKENS };
+        let shared = self.prefixes(pairs, most);
+        let taken = |row: usize| shared.get(row).map_or(0, |&(_, n)| n);
+        let lengths: Vec<usize> =
+            (0..pairs.n_rows()).map(|row| pairs.row(row).0.len() - taken(row)).collect();
+        let mut work: Vec<(Option<usize>, Vec<usize>)> = Vec::new();
+        if shared.is_empty() {
+            work.extend(plan(&lengths, most).into_iter().map(|rows| (None, rows)));
+        } else {
+            for (group, bounds) in pairs.group_offsets().windows(2).enumerate() {
+                let (start, end) = (bounds[0] as usize, bounds[1] as usize);
+                let prefix = (taken_by(&shared, start..end) > 0).then_some(group);
+                for rows in plan(&lengths[start..end], most) {
+                    work.push((prefix, rows.into_iter().map(|row| start + row).collect()));
+                }
+            }
+        }
+        // What is shared is computed before the rows that share it.
+        let prefixes = self.each(on_cpu, pairs.n_groups(), |group| {
+            let start = pairs.group_offsets()[group] as usize;
+            let has_rows = start < pairs.group_offsets()[group + 1] as usize;
+            match if has_rows { taken(start) } else { 0 } {
+                0 => Ok(None),
+                n => self.model.prefix(&pairs.row(start).0[..n], effort, &self.device),
+            }
+        })?;
+        let by_batch = self.each(on_cpu, work.len(), |index| {
+            let (group, rows) = &work[index];
+            let prefix = group.and_then(|group| prefixes[group].as_ref());
+            self.score_rows(pairs, rows, prefix, effort)
+        })?;
+        Ok((work.into_iter().flat_map(|(_, rows)| rows).collect(), by_batch))
+    }
+
+    /// Some pieces of work, on every core at once where the device is the CPU.
+    fn each<T: Send>(
+        &self,
+        on_cpu: bool,
+        n: usize,
+        work: impl Fn(usize) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let results = if on_cpu { self.workers.map(n, work) } else { (0..n).map(work).collect() };
+        results.into_iter().collect()
+    }
+
+    /// For every row its group and how many of its first tokens it shares with all rows of the group;
+    /// nothing where no row shares any.
+    fn prefixes(&self, pairs: &Batch, most: usize) -> Vec<(usize, usize)> {
+        let compatibility = self.settings.compatibility;
+        if !self.shares_prefixes
+            || !self.model.shares_prefixes()
+            || compatibility.weights == TokenWeights::LastColumn
+        {
+            return Vec::new();
+        }
+        let padding = self.model.padding();
+        let mut shared = Vec::with_capacity(pairs.n_rows());
+        for (group, bounds) in pairs.group_offsets().windows(2).enumerate() {
+            let rows = bounds[0] as usize..bounds[1] as usize;
+            let n = match rows.len() {
+                0 | 1 => 0,
+                _ => common_prefix(pairs, rows.clone(), padding),
+            };
+            // A few tokens are not worth the trouble; and a prefix has to fit beside a row.
+            let n = if n < LEAST_SHARED { 0 } else { n.min(most / 2) };
+            shared.extend(rows.map(|_| (group, n)));
+        }
+        if shared.iter().all(|&(_, n)| n == 0) { Vec::new() } else { shared }
+    }
+
+    /// The scores of some rows, in their order, by one forward pass: a list for every exit.
+    fn score_rows(
+        &self,
+        pairs: &Batch,
+        rows: &[usize],
+        prefix: Option<&Prefix>,
+        effort: &Effort,
+    ) -> Result<Vec<Vec<f32>>> {
+        let n_shared = prefix.map_or(0, Prefix::n_tokens);
         let mut batch = Batch::new();
         for &row_idx in rows {
-            batch.push_copy(pairs, row_idx);
+            if n_shared == 0 {
+                batch.push_copy(pairs, row_idx);
+                continue;
+            }
+            let (ids, type_ids) = pairs.row(row_idx);
+            batch.push_row(&ids[n_shared..], &type_ids[n_shared..]);
         }
         batch.end_group();
-        let scores = self.model.scores(&batch, &self.device, DropoutSeeds::inference());
-        let data = scores.rows().into_data().convert::<f32>();
-        data.try_into_vec().expect("the data was just made f32")
+        let input = Input::new(&batch, &self.device);
+        let (seeds, compatibility) = (DropoutSeeds::inference(), self.settings.compatibility);
+        let exits = self.model.exit_logits_after(prefix, &input, effort, compatibility, seeds)?;
+        let numbers = |(_, logits): (usize, Tensor<2>)| {
+            let data = logits.into_data().convert::<f32>();
+            data.try_into_vec().expect("the data was just made f32")
+        };
+        Ok(exits.into_iter().map(numbers).collect())
     }
 }
 
@@ -273,6 +440,33 @@ impl Reranker {
 fn check_positions(encoder: &PairEncoder, limit: usize) -> Result<()> {
     let found = encoder.n_positions();
     if found > limit { Err(Error::TooLong { found, limit }) } else { Ok(()) }
+}
+
+/// How many first tokens the rows of a range share, as it was found.
+fn taken_by(shared: &[(usize, usize)], rows: Range<usize>) -> usize {
+    shared.get(rows.start).filter(|_| !rows.is_empty()).map_or(0, |&(_, n)| n)
+}
+
+/// How many tokens all rows begin with: of the document none, and not what is read of any.
+fn common_prefix(pairs: &Batch, rows: Range<usize>, padding: Option<u32>) -> usize {
+    let first = pairs.row(rows.start).0;
+    rows.map(|row| {
+        let (ids, types) = pairs.row(row);
+        let same = ids.iter().zip(first).take_while(|(a, b)| a == b).count();
+        let document = types.iter().position(|&kind| kind == 1).unwrap_or(ids.len());
+        let read = match padding {
+            None => ids.len() - 1,
+            Some(padding) => ids.iter().rposition(|&id| id != padding).unwrap_or(0),
+        };
+        same.min(document).min(read)
+    })
+    .min()
+    .unwrap_or(0)
+}
+
+/// The scores of the deepest exit.
+fn deepest(mut exits: Vec<ExitScores>) -> Vec<Vec<f32>> {
+    exits.pop().map(|exit| exit.scores).unwrap_or_default()
 }
 
 fn is_cpu(device: &Device) -> bool {

@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tamis_data::{DocumentPosition, MaskPlace, PairConfig, PairEncoder, PairParts, Truncation};
+use tamis_data::{
+    DocumentPosition, MaskPlace, PairConfig, PairEncoder, PairParts, RowTemplate, Truncation,
+};
 
 use crate::config::Config;
+use crate::effort::{Compatibility, Effort};
 use crate::error::{Error, Result};
+use crate::head::Answers;
 
 /// The name of the file beside `config.json`.
 const FILE: &str = "tamis.json";
@@ -27,6 +31,56 @@ pub struct Settings {
     /// How query and document are kept apart, for a model that reads them apart first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<PairParts>,
+    /// What stands around query and document, in the place of the tokenizer's own special tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<RowTemplate>,
+    /// The words whose logits make a score, for a decoder that has a head for words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<AnswerWords>,
+    /// Which layers of a decoder give scores, and where documents are shortened, where a request does
+    /// not say.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub effort: Effort,
+    /// Behaviour of the system that the checkpoint comes from, for its numbers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub compatibility: Compatibility,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Words of a language model whose logits make a score.
+///
+/// Where a word has several tokens its first one counts, as in FlagEmbedding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerWords {
+    /// The word that stands for relevance.
+    pub yes: String,
+    /// The word that stands for its absence; then the score is the difference of the two logits, whose
+    /// sigmoid is the probability of the first among the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no: Option<String>,
+}
+
+impl Default for AnswerWords {
+    fn default() -> Self {
+        Self { yes: "Yes".to_owned(), no: None }
+    }
+}
+
+impl AnswerWords {
+    /// Those of `tamis.json`, or `Yes` alone.
+    pub(crate) fn read(directory: &Path) -> Result<Self> {
+        Ok(Settings::of_file(directory)?.and_then(|settings| settings.answers).unwrap_or_default())
+    }
+
+    /// Their ids.
+    pub(crate) fn find(&self, tokenizer: &Path) -> Result<Answers> {
+        let id = |word: &String| tamis_data::first_id(tokenizer, word);
+        Ok(Answers { yes: id(&self.yes)?, no: self.no.as_ref().map(id).transpose()? })
+    }
 }
 
 /// What serving applies to a raw score; everything else uses the raw score.
@@ -73,6 +127,10 @@ impl Settings {
                 Some(path) if path == Activation::Sigmoid.torch_path() => Activation::Sigmoid,
                 _ => Activation::None,
             },
+            template: config.default_template(),
+            answers: None,
+            effort: Effort::default(),
+            compatibility: Compatibility::default(),
         }
     }
 
@@ -92,6 +150,10 @@ impl Settings {
                 query_masks: masks,
                 mask_place: MaskPlace::AfterSeparator,
             }),
+            template: None,
+            answers: None,
+            effort: Effort::default(),
+            compatibility: Compatibility::default(),
         }
     }
 
@@ -100,14 +162,17 @@ impl Settings {
     /// # Errors
     /// When the file is there but cannot be read, or holds an unknown key or a bad value.
     pub fn read(directory: &Path, config: &Config) -> Result<Self> {
+        Ok(Self::of_file(directory)?.unwrap_or_else(|| Self::of_model(config)))
+    }
+
+    /// What `tamis.json` says, if there is one.
+    fn of_file(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(FILE);
         match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                serde_json::from_str(&text).map_err(|error| Error::config(&path, error.to_string()))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Self::of_model(config))
-            }
+            Ok(text) => serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|error| Error::config(&path, error.to_string())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io(&path, error)),
         }
     }
@@ -125,7 +190,8 @@ impl Settings {
     /// When the file cannot be read, the tokenizer does not make pairs, or the lengths leave no room.
     pub fn encoder(&self, directory: &Path) -> Result<PairEncoder> {
         let path = directory.join("tokenizer.json");
-        self.with_parts(PairEncoder::open(&path, self.pairs())?)
+        let template = self.template.as_ref();
+        self.with_parts(PairEncoder::open_with(&path, template, self.pairs())?)
     }
 
     /// The same for the tokenizer of another encoder.
@@ -133,7 +199,8 @@ impl Settings {
     /// # Errors
     /// As [`encoder`](Self::encoder).
     pub(crate) fn encoder_like(&self, other: &PairEncoder) -> Result<PairEncoder> {
-        self.with_parts(PairEncoder::new(other.tokenizer().clone(), self.pairs())?)
+        let (tokenizer, template) = (other.tokenizer().clone(), self.template.as_ref());
+        self.with_parts(PairEncoder::with_template(tokenizer, template, self.pairs())?)
     }
 
     fn with_parts(&self, encoder: PairEncoder) -> Result<PairEncoder> {

@@ -28,8 +28,17 @@ impl Rotary {
     /// - `frequencies`: half as many as a head is wide
     #[must_use]
     pub fn new(frequencies: &[f32], n_places: usize, factor: f32) -> Self {
+        Self::starting_at(0, frequencies, n_places, factor)
+    }
+
+    /// The same for rows whose first token stands at a later place than 0.
+    ///
+    /// # Shapes
+    /// - `frequencies`: half as many as a head is wide
+    #[must_use]
+    pub fn starting_at(first: usize, frequencies: &[f32], n_places: usize, factor: f32) -> Self {
         let table = |function: fn(f32) -> f32| {
-            let places = (0..n_places).map(|place| place as f32);
+            let places = (first..first + n_places).map(|place| place as f32);
             places
                 .flat_map(|place| frequencies.iter().map(move |f| function(place * f) * factor))
                 .collect()
@@ -131,5 +140,16 @@ mod tests {
                 1e-5,
             );
         }
+    }
+
+    #[test]
+    fn a_later_start_is_the_same_place() {
+        let frequencies = [1.0, 0.3];
+        let x = random([5, 4], 1);
+        let whole =
+            rotary(x.clone(), &Rows::from_lengths(&[5]), &Rotary::new(&frequencies, 5, 1.0), 1);
+        let late = Rotary::starting_at(2, &frequencies, 3, 1.0);
+        let end = rotary(x.narrow(0, 2, 3), &Rows::from_lengths(&[3]), &late, 1);
+        whole.narrow(0, 2, 3).into_data().assert_eq(&end.into_data(), true);
     }
 }

@@ -1,5 +1,6 @@
 //! One micro-batch into the loss and its gradient: in one pass, or in two with sub-batches.
 
+mod exits;
 mod tape;
 
 use std::borrow::Cow;
@@ -15,6 +16,7 @@ use tamis_model::{CrossEncoder, DropoutSeeds, Scores};
 use crate::batches::MicroBatch;
 use crate::collective::WorkerLost;
 use crate::precision::Precision;
+use crate::recipe::ExitRecipe;
 use crate::workers::{Split, Worker};
 use tape::Tape;
 
@@ -29,6 +31,8 @@ pub(crate) struct Backward<'a> {
     pub(crate) worker: Option<&'a Worker>,
     /// Whether activations are worked out again, block by block, instead of kept.
     pub(crate) recompute: bool,
+    /// How a model with several exits learns, in place of the objective.
+    pub(crate) exits: Option<&'a ExitRecipe>,
     /// What the encoder computes in.
     pub(crate) precision: Precision,
     /// What gradients are multiplied by while they are worked out.
@@ -49,6 +53,10 @@ impl Backward<'_> {
         seed: u64,
         grads: &mut GradientsAccumulator<CrossEncoder>,
     ) -> Result<f64> {
+        if let Some(exits) = self.exits {
+            let share = shares.iter().copied().fold(0.0, f64::max);
+            return Ok(self.cascaded(exits, micro, share, seed, grads));
+        }
         let n_rows = micro.batch.n_rows();
         let rows = match self.worker {
             Some(worker) if worker.split == Split::Rows => worker.share(n_rows),

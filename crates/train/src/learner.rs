@@ -13,6 +13,7 @@ use crate::collective::WorkerLost;
 use crate::gradients;
 use crate::optimizer::{LayerRates, OptimizerRecipe};
 use crate::precision::{LossScale, Precision};
+use crate::recipe::ExitRecipe;
 use crate::schedule::Schedule;
 use crate::workers::{Split, Worker};
 
@@ -35,6 +36,8 @@ pub struct Learner {
     precision: Precision,
     loss_scale: LossScale,
     recompute: bool,
+    /// How a model with several exits learns, in place of the objective.
+    exits: Option<ExitRecipe>,
     layer_rates: LayerRates,
     /// The moving average of the weights and its decay, on the plain device.
     average: Option<(CrossEncoder, f64)>,
@@ -110,6 +113,7 @@ impl Learner {
             precision: Precision::F32,
             loss_scale: LossScale::first(Precision::F32),
             recompute: false,
+            exits: None,
             layer_rates: LayerRates::default(),
             average: None,
             device,
@@ -157,6 +161,13 @@ impl Learner {
     #[must_use]
     pub fn with_recomputation(mut self, recompute: bool) -> Self {
         self.recompute = recompute;
+        self
+    }
+
+    /// The same for a model with several exits, all of which learn.
+    #[must_use]
+    pub fn with_exits(mut self, exits: Option<ExitRecipe>) -> Self {
+        self.exits = exits;
         self
     }
 
@@ -247,6 +258,7 @@ impl Learner {
             cache_rows: self.gradient_cache,
             worker: self.worker.as_ref(),
             recompute: self.recompute,
+            exits: self.exits.as_ref(),
             precision: self.precision,
             scale: self.loss_scale.factor(),
         };

@@ -2,6 +2,7 @@
 
 mod data;
 mod dev;
+mod exits;
 mod split;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tamis_data::{Curriculum, GroupSampler};
 use tamis_loss::{Lce, Loss, Objective};
+use tamis_model::ExitLayers;
 use tamis_model::adapter::LoraConfig;
 
 use crate::error::{Error, Result};
@@ -18,6 +20,7 @@ use crate::schedule::ScheduleKind;
 use crate::workers::Split;
 pub use data::{DataRecipe, Folders};
 pub use dev::DevRecipe;
+pub use exits::ExitRecipe;
 pub use split::SplitRecipe;
 
 /// One training, whole. Unknown keys are refused.
@@ -51,6 +54,13 @@ pub struct ModelRecipe {
     /// Query and document apart in the first layers; as in the checkpoint when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitRecipe>,
+    /// Gives a decoder that answers with a word an exit at several depths: each begins with the row of
+    /// that word in the language-model head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exits: Option<ExitLayers>,
+    /// Adapters that are added to the weights before anything is trained, one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<PathBuf>,
 }
 
 /// Where the weights of a model come from.
@@ -127,6 +137,9 @@ pub struct TrainRecipe {
     /// in the folder `adapter`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
+    /// How a model with several exits learns, in place of `loss`; absent, its deepest exit alone does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exits: Option<ExitRecipe>,
     /// Steps between two saved states; 0 saves only at the end and on Ctrl-C.
     pub save_every: u64,
     /// How many checkpoints of saved steps are kept beside the best one; older ones are removed.
@@ -159,6 +172,7 @@ impl Default for TrainRecipe {
             max_grad_norm: 1.0,
             optimizer: OptimizerRecipe::default(),
             lora: None,
+            exits: None,
             save_every: 100,
             keep_last: 0,
         }
@@ -220,6 +234,14 @@ impl Recipe {
         }
     }
 
+    /// Whether the data must have teacher scores.
+    pub(crate) fn needs_teacher(&self) -> bool {
+        match &self.train.exits {
+            Some(exits) => exits.loss.method.needs_teacher(),
+            None => self.train.loss.needs_teacher(),
+        }
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         let TrainRecipe { lr, warmup_ratio, epochs, max_grad_norm, .. } = self.train;
         let within = |name: &str, value: f64, from: f64, to: f64| {
@@ -259,7 +281,7 @@ impl Recipe {
                 ),
             ),
             (
-                self.data.in_batch_negatives == 0 || !self.train.loss.needs_teacher(),
+                self.data.in_batch_negatives == 0 || !self.needs_teacher(),
                 "data.in_batch_negatives: documents of other queries have no teacher scores".into(),
             ),
             (self.train.steps != Some(0), "train.steps: expected above 0".into()),
@@ -275,6 +297,13 @@ impl Recipe {
         for term in &self.train.loss.terms {
             if let Some(problem) = term.problem() {
                 return Err(format!("train.loss: {problem}"));
+            }
+        }
+        if let Some(exits) = &self.train.exits {
+            exits.check()?;
+            if self.train.recompute || (self.train.split == Split::Rows && self.train.workers > 1) {
+                return Err("train.exits: expected recompute = false and workers that divide                             batches; gradient_cache saves memory here"
+                    .to_owned());
             }
         }
         self.data.check()?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use tamis_data::{Dataset, PairEncoder, TokenStore, output};
+use tamis_data::{Dataset, PairEncoder, RowTemplate, TokenStore, output};
 use tamis_loss::Objective;
 use tamis_model::{Activation, Config, CrossEncoder, Settings, adapter, checkpoint};
 
@@ -73,6 +73,11 @@ pub fn train(
         model = adapter::attach(model, &config, lora, recipe.seed)
             .map_err(|problem| Error::recipe(&run.recipe_path(), format!("train.{problem}")))?;
     }
+    if let Some(exits) = &recipe.train.exits
+        && let Some(problem) = exits.problem(&model.depths(), model.encoder().n_layers())
+    {
+        return Err(Error::recipe(&run.recipe_path(), problem));
+    }
     let settings = Settings {
         max_length: recipe.data.max_length,
         query_max_length: recipe.data.query_max_length,
@@ -82,8 +87,10 @@ pub fn train(
             Some(split) => Some(split.parts()),
             None => Settings::read(source, &config)?.parts,
         },
+        ..Settings::read(source, &config)?
     };
     let encoder = settings.encoder(source)?;
+    let template = settings.template.as_ref();
     encoder.check_vocabulary(config.vocab_size())?;
     if encoder.n_positions() > config.max_positions() {
         let (found, limit) = (encoder.n_positions(), config.max_positions());
@@ -95,7 +102,7 @@ pub fn train(
         folders.iter().map(|folder| Ok(Dataset::open(folder)?)).collect::<Result<Vec<_>>>()?;
     let tokens = datasets
         .iter()
-        .map(|dataset| tokenise(dataset, &encoder, source, observe))
+        .map(|dataset| tokenise(dataset, &encoder, template, source, observe))
         .collect::<Result<Vec<_>>>()?;
     let drawing = drawing(recipe);
     let (sampler, with_teacher) = (&drawing.sampler, drawing.with_teacher);
@@ -113,7 +120,7 @@ pub fn train(
     let dev_dataset = recipe.dev.as_ref().map(|dev| Dataset::open(&dev.dataset)).transpose()?;
     let dev_tokens = dev_dataset
         .as_ref()
-        .map(|dataset| tokenise(dataset, &encoder, source, observe))
+        .map(|dataset| tokenise(dataset, &encoder, template, source, observe))
         .transpose()?;
     let mut dev = None;
     if let (Some(asked), Some(dataset), Some(tokens)) = (&recipe.dev, &dev_dataset, &dev_tokens) {
@@ -261,7 +268,7 @@ fn drawing(recipe: &Recipe) -> Drawing {
         mixing: recipe.data.mixing,
         groups_per_batch: recipe.train.groups_per_batch,
         accumulation: recipe.train.accumulation,
-        with_teacher: recipe.train.loss.needs_teacher(),
+        with_teacher: recipe.needs_teacher(),
         in_batch_negatives: recipe.data.in_batch_negatives,
         shuffle: recipe.data.shuffle_documents,
     }
@@ -304,6 +311,7 @@ fn team(
         let learner = learner
             .with_gradient_cache(recipe.train.gradient_cache)
             .with_recomputation(recipe.train.recompute)
+            .with_exits(recipe.train.exits.clone())
             .with_precision(recipe.train.precision, progress.and_then(|p| p.loss_scale))
             .with_layer_rates(rates)
             .with_average(recipe.train.ema_decay, loaded.average);
@@ -345,7 +353,16 @@ fn initial_model(
         );
         return Err(Error::recipe(Path::new("recipe.toml"), problem));
     }
-    Ok((loaded.model, loaded.config, loaded.drawn, loaded.left_out))
+    let (mut model, mut config) = (loaded.model, loaded.config);
+    if let Some(exits) = recipe.model.exits {
+        (model, config) = model
+            .with_exits(&config, exits)
+            .map_err(|problem| Error::recipe(Path::new("recipe.toml"), problem))?;
+    }
+    for adapter in &recipe.model.adapters {
+        model = adapter::merge(adapter::load(model, &config, adapter)?);
+    }
+    Ok((model, config, loaded.drawn, loaded.left_out))
 }
 
 /// What serving applies to scores of a model trained with this loss.
@@ -357,13 +374,22 @@ fn activation(objective: &Objective) -> Activation {
 fn tokenise(
     dataset: &Dataset,
     encoder: &PairEncoder,
+    template: Option<&RowTemplate>,
     source: &Path,
     observe: &mut dyn FnMut(Event),
 ) -> Result<TokenStore> {
-    let hash = checkpoint::tokenizer_hash(source)?;
+    let hash = encoding_hash(source, template)?;
     let max_tokens = encoder.config().max_length;
     let mut progress = |done, total| observe(Event::Tokenising { done, total });
-    Ok(TokenStore::open_or_build(dataset, encoder.tokenizer(), &hash, max_tokens, &mut progress)?)
+    Ok(TokenStore::open_or_build_for(dataset, encoder, &hash, max_tokens, &mut progress)?)
+}
+
+/// What tells the tokens of one checkpoint's texts from another's.
+fn encoding_hash(source: &Path, template: Option<&RowTemplate>) -> Result<String> {
+    let hash = checkpoint::tokenizer_hash(source)?;
+    let Some(template) = template else { return Ok(hash) };
+    let template = serde_json::to_string(template).expect("a template is text and numbers");
+    Ok(checkpoint::hash(format!("{hash} {template}").as_bytes()))
 }
 
 fn total_steps(recipe: &TrainRecipe, steps_per_epoch: u64) -> u64 {

@@ -54,19 +54,29 @@ impl TruncationReport {
     }
 }
 
+/// What a template leaves to the two texts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Tokens that every row has.
+    pub(super) fixed: usize,
+    /// The most tokens of a document.
+    pub(super) document: usize,
+}
+
 /// The parts of a query and a document that fit, by a config that was checked to leave room.
 pub(super) fn pair<'a>(
     config: &PairConfig,
-    n_specials: usize,
+    limits: Room,
     query: &'a [u32],
     document: &'a [u32],
     report: &mut TruncationReport,
 ) -> (&'a [u32], &'a [u32]) {
-    let room = config.max_length - n_specials;
+    let room = config.max_length - limits.fixed;
+    let n_document = document.len().min(limits.document);
     let query_length = query.len().min(config.query_max_length);
     let (kept_query, kept_document) = match config.truncation {
-        Truncation::SecondOnly => (query_length, document.len().min(room - query_length)),
-        Truncation::LongestFirst => longest_first(query_length, document.len(), room),
+        Truncation::SecondOnly => (query_length, n_document.min(room - query_length)),
+        Truncation::LongestFirst => longest_first(query_length, n_document, room),
     };
     cut((kept_query, kept_document), query, document, report)
 }

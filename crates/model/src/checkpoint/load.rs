@@ -78,7 +78,7 @@ fn load_as(
     let mut config = Config::read(&path)?;
     config = match new_head {
         Some(_) => config.with_labels(1),
-        None => config.with_modules_of(directory)?,
+        None => config.with_modules_of(directory)?.with_answers_of(directory)?,
     };
     config = change(config).map_err(|problem| Error::config(&path, problem))?;
     let mut weights = Weights::open(directory)?;
@@ -200,30 +200,39 @@ struct Fill<'a> {
 impl Fill<'_> {
     /// The values in memory order for a parameter of this shape, or `None` after noting why not.
     fn values(&mut self, dims: &[usize]) -> Option<Vec<f32>> {
-        let names = self.config.tensor_names(&self.path.fields());
+        let fields = self.path.fields();
         let linear = self.path.is_linear() && dims.len() == 2;
-        // On disk the outputs come first; several tensors share them equally.
+        // On disk the outputs come first; several tensors share them.
         let mut on_disk: Vec<usize> = dims.to_vec();
         if linear {
             on_disk.reverse();
         }
-        on_disk[0] /= names.len();
+        let parts = self.config.tensor_parts(&fields, on_disk[0]);
+        let rows = self.config.head_rows().filter(|_| fields.first() == Some(&"head"));
         let mut all = Vec::with_capacity(dims.iter().product());
-        for name in names {
+        for (name, n_out) in parts {
+            on_disk[0] = n_out;
             let wrong = |name, shape| Wrong { name, shape, path: self.path.dotted() };
             let Some(found) = self.weights.find(&name, self.config.architecture().prefix()) else {
                 self.missing.push(wrong(name, String::new()));
                 continue;
             };
             let shape = self.weights.shape(found).unwrap_or_default();
-            if shape == on_disk {
-                match self.weights.values(found) {
-                    Ok(values) => all.extend(values),
-                    Err(error) => self.failure = Some(error),
+            let values = match &rows {
+                // A few rows of a tensor that may have as many as there are words.
+                Some(rows) if shape.len() == 2 && shape[1..] == on_disk[1..] => {
+                    Some(self.weights.rows(found, rows))
                 }
-            } else {
-                let shape = format!("found {shape:?}, expected {on_disk:?}");
-                self.misshapen.push(wrong(name, shape));
+                None if shape == on_disk => Some(self.weights.values(found)),
+                _ => None,
+            };
+            match values {
+                Some(Ok(values)) => all.extend(values),
+                Some(Err(error)) => self.failure = Some(error),
+                None => {
+                    let shape = format!("found {shape:?}, expected {on_disk:?}");
+                    self.misshapen.push(wrong(name, shape));
+                }
             }
             self.used.insert(found.to_owned());
         }

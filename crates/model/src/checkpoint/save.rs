@@ -133,10 +133,12 @@ impl ModuleVisitor for Collect<'_> {
             flat = transpose(&flat, shape[0], shape[1]);
             shape.reverse();
         }
-        let names = self.config.tensor_names(&self.path.fields());
-        shape[0] /= names.len();
-        let size: usize = shape.iter().product();
-        for (name, part) in names.into_iter().zip(flat.chunks(size)) {
+        let width: usize = shape[1..].iter().product();
+        let mut rest = &flat[..];
+        for (name, n_out) in self.config.tensor_parts(&self.path.fields(), shape[0]) {
+            shape[0] = n_out;
+            let (part, others) = rest.split_at(n_out * width);
+            rest = others;
             let bytes = part.iter().flat_map(|value| value.to_le_bytes()).collect();
             self.tensors.push((name, shape.clone(), bytes));
         }

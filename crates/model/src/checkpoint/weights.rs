@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use half::{bf16, f16};
 use memmap2::Mmap;
-use safetensors::tensor::{Metadata, SafeTensors};
+use safetensors::tensor::{Metadata, SafeTensors, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
 use serde::Deserialize;
 
@@ -142,6 +142,27 @@ impl Weights {
 
     /// The values of the tensor of that name in the files as `f32`, row after row.
     pub(super) fn values(&self, name: &str) -> Result<Vec<f32>> {
+        let (file, info, bytes) = self.bytes(name)?;
+        file.floats(name, info.dtype, bytes)
+    }
+
+    /// The same for some rows of a matrix.
+    pub(super) fn rows(&self, name: &str, rows: &[usize]) -> Result<Vec<f32>> {
+        let (file, info, bytes) = self.bytes(name)?;
+        let n_rows = info.shape.first().copied().unwrap_or(0);
+        let mut all = Vec::new();
+        for &row in rows {
+            if row >= n_rows {
+                let problem = format!("tensor `{name}` has {n_rows} rows, and none for id {row}");
+                return Err(Error::weights(&file.path, problem));
+            }
+            let size = bytes.len() / n_rows;
+            all.extend(file.floats(name, info.dtype, &bytes[row * size..][..size])?);
+        }
+        Ok(all)
+    }
+
+    fn bytes(&self, name: &str) -> Result<(&MappedFile, &TensorInfo, &[u8])> {
         let file = self.tensors.get(name).map(|&place| &self.files[place]);
         let Some((file, info)) =
             file.and_then(|file| Some((file, file.metadata.info(in_file(name))?)))
@@ -149,20 +170,23 @@ impl Weights {
             return Err(Error::weights(&self.path, format!("there is no tensor `{name}`")));
         };
         let (start, end) = info.data_offsets;
-        let bytes = &file.map[file.data_start + start..file.data_start + end];
-        match info.dtype {
-            Dtype::F32 => Ok(chunks(bytes, f32::from_le_bytes)),
-            Dtype::F16 => Ok(chunks(bytes, |b| f16::from_le_bytes(b).to_f32())),
-            Dtype::BF16 => Ok(chunks(bytes, |b| bf16::from_le_bytes(b).to_f32())),
-            other => Err(Error::weights(
-                &file.path,
-                format!("tensor `{name}`: expected F32, F16 or BF16, found {other:?}"),
-            )),
-        }
+        Ok((file, info, &file.map[file.data_start + start..file.data_start + end]))
     }
 }
 
 impl MappedFile {
+    fn floats(&self, name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>> {
+        match dtype {
+            Dtype::F32 => Ok(chunks(bytes, f32::from_le_bytes)),
+            Dtype::F16 => Ok(chunks(bytes, |b| f16::from_le_bytes(b).to_f32())),
+            Dtype::BF16 => Ok(chunks(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+            other => Err(Error::weights(
+                &self.path,
+                format!("tensor `{name}`: expected F32, F16 or BF16, found {other:?}"),
+            )),
+        }
+    }
+
     fn open(path: PathBuf) -> Result<Self> {
         let file = File::open(&path).map_err(|error| Error::io(&path, error))?;
         // SAFETY: the file is only read. Should another process cut it short meanwhile, reads

@@ -147,8 +147,12 @@ impl Architecture for AlbertConfig {
         Encoder::Bert(PostNorm::zeros(&shape, device))
     }
 
-    fn head(&self) -> HeadShape {
-        HeadShape::first_token(self.hidden_size, Activation::Tanh, self.classifier_dropout_prob)
+    fn head_shape(&self) -> Option<HeadShape> {
+        Some(HeadShape::first_token(
+            self.hidden_size,
+            Activation::Tanh,
+            self.classifier_dropout_prob,
+        ))
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use burn::tensor::Device;
 
 use super::Encoder;
-use crate::head::HeadShape;
+use crate::head::{Head, HeadShape};
 use crate::layer::Activation;
 
 /// An architecture with the numbers of one checkpoint.
@@ -22,8 +22,21 @@ pub(crate) trait Architecture: Debug {
     /// The encoder with all weights zero. Only for a configuration that passed its check.
     fn encoder(&self, device: &Device) -> Encoder;
 
-    /// The classification head. Only for a configuration that passed its check.
-    fn head(&self) -> HeadShape;
+    /// The classification head of an encoder; a decoder says its [`head`](Self::head) itself. Only for a
+    /// configuration that passed its check.
+    fn head_shape(&self) -> Option<HeadShape> {
+        None
+    }
+
+    /// The head with all weights zero. Only for a configuration that passed its check.
+    fn head(&self, n_labels: usize, device: &Device) -> Head {
+        self.head_shape().expect("an encoder has a head of a shape").zeros(n_labels, device)
+    }
+
+    /// Width of a hidden state.
+    fn hidden(&self) -> usize {
+        self.head_shape().expect("an encoder has a head of a shape").hidden
+    }
 
     /// The names under which a checkpoint holds a parameter of the encoder, without the prefix, to be
     /// joined along the outputs. The path is that of the module's fields.
@@ -31,6 +44,16 @@ pub(crate) trait Architecture: Debug {
 
     /// The name under which a checkpoint holds a parameter of the head.
     fn head_tensor(&self, path: &[&str]) -> String;
+
+    /// How many outputs each of these tensors has, unless they share the outputs equally.
+    fn shares(&self, _path: &[&str]) -> Option<Vec<usize>> {
+        None
+    }
+
+    /// The rows that the head takes of its tensor, unless it takes all.
+    fn head_rows(&self) -> Option<Vec<usize>> {
+        None
+    }
 
     /// Whether transformers leaves out this tensor too when it loads the class.
     fn leaves_out(&self, _name: &str) -> bool {
@@ -62,7 +85,7 @@ pub(crate) struct Draw {
 }
 
 impl Draw {
-    pub(super) fn normal(deviation: f64) -> Self {
+    pub(crate) fn normal(deviation: f64) -> Self {
         Self { deviation, cutoff: None }
     }
 }
@@ -77,14 +100,14 @@ pub(super) fn check_heads(hidden: (&str, usize), heads: (&str, usize)) -> Result
     Ok(())
 }
 
-pub(super) fn check_dropouts(dropouts: &[f32]) -> Result<(), String> {
+pub(crate) fn check_dropouts(dropouts: &[f32]) -> Result<(), String> {
     match dropouts.iter().find(|p| !(0.0..1.0).contains(*p)) {
         Some(bad) => Err(format!("dropout: expected a number from 0 to below 1, found `{bad}`")),
         None => Ok(()),
     }
 }
 
-pub(super) fn activation(key: &str, name: &str) -> Result<Activation, String> {
+pub(crate) fn activation(key: &str, name: &str) -> Result<Activation, String> {
     Activation::named(name)
         .ok_or_else(|| format!("{key}: expected {}, found `{name}`", Activation::NAMES))
 }

@@ -157,8 +157,8 @@ impl Architecture for BertConfig {
         Encoder::Bert(PostNorm::zeros(&self.shape(), device))
     }
 
-    fn head(&self) -> HeadShape {
-        HeadShape::first_token(self.hidden_size, Activation::Tanh, self.head_dropout())
+    fn head_shape(&self) -> Option<HeadShape> {
+        Some(HeadShape::first_token(self.hidden_size, Activation::Tanh, self.head_dropout()))
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

@@ -399,10 +399,10 @@ impl Architecture for DebertaConfig {
         Encoder::Deberta(Deberta::zeros(self, device))
     }
 
-    fn head(&self) -> HeadShape {
+    fn head_shape(&self) -> Option<HeadShape> {
         let activation = checked_activation(&self.pooler_hidden_act);
         let head = HeadShape::first_token(self.hidden_size, activation, self.classifier_dropout());
-        HeadShape { dropout_before: Some(self.pooler_dropout), ..head }
+        Some(HeadShape { dropout_before: Some(self.pooler_dropout), ..head })
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

@@ -97,8 +97,8 @@ impl Architecture for DistilBertConfig {
         Encoder::Bert(PostNorm::zeros(&shape, device))
     }
 
-    fn head(&self) -> HeadShape {
-        HeadShape::first_token(self.dim, Activation::Relu, self.seq_classif_dropout)
+    fn head_shape(&self) -> Option<HeadShape> {
+        Some(HeadShape::first_token(self.dim, Activation::Relu, self.seq_classif_dropout))
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

@@ -49,10 +49,10 @@ impl Architecture for ElectraConfig {
         Encoder::Bert(PostNorm::zeros(&shape, device))
     }
 
-    fn head(&self) -> HeadShape {
+    fn head_shape(&self) -> Option<HeadShape> {
         let dropout = self.bert.head_dropout();
         let head = HeadShape::first_token(self.bert.hidden_size, Activation::Gelu, dropout);
-        HeadShape { dropout_before: Some(dropout), ..head }
+        Some(HeadShape { dropout_before: Some(dropout), ..head })
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

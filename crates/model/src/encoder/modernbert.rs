@@ -226,8 +226,8 @@ impl Architecture for ModernBertConfig {
         Encoder::ModernBert(PreNorm::zeros(&shape, device))
     }
 
-    fn head(&self) -> HeadShape {
-        HeadShape {
+    fn head_shape(&self) -> Option<HeadShape> {
+        Some(HeadShape {
             pooling: self.pooling().expect("the configuration was checked"),
             hidden: self.hidden_size,
             inner: self.hidden_size,
@@ -236,7 +236,7 @@ impl Architecture for ModernBertConfig {
             activation: checked_activation(&self.classifier_activation),
             norm: Some(NormShape { epsilon: self.norm_eps, bias: self.norm_bias }),
             dropout_after: self.classifier_dropout,
-        }
+        })
     }
 
     fn encoder_tensors(&self, path: &[&str]) -> Vec<String> {

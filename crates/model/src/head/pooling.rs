@@ -10,6 +10,11 @@ pub enum Pooling {
     First,
     /// The mean of all.
     Mean,
+    /// That of the last token, passing over tokens at the end that stand for padding elsewhere.
+    Last {
+        /// The token that is passed over.
+        padding: Option<u32>,
+    },
 }
 
 /// The mean of every row; that of an empty row is 0.

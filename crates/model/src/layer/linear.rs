@@ -77,7 +77,7 @@ impl Linear {
     }
 
     /// The map and the sum with another tensor, where that is one step; otherwise nothing.
-    pub(super) fn forward_add(&self, x: &Tensor<2>, other: &Tensor<2>) -> Option<Tensor<2>> {
+    pub(crate) fn forward_add(&self, x: &Tensor<2>, other: &Tensor<2>) -> Option<Tensor<2>> {
         Some(self.packed.as_ref()?.forward_add(x.clone(), other.clone()))
     }
 
@@ -94,6 +94,16 @@ impl Linear {
         if self.packed.is_some() {
             self.weight = Param::from_tensor(Tensor::zeros([0, 0], &device));
         }
+    }
+
+    /// The weight: `[in, out]`.
+    pub(crate) fn weight(&self) -> Tensor<2> {
+        self.weight.val()
+    }
+
+    /// Takes another weight of the same shape.
+    pub(crate) fn fill(&mut self, weight: Tensor<2>) {
+        self.weight = self.weight.clone().map(|_| weight);
     }
 
     /// Puts another adapter on the map.

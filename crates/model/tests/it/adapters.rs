@@ -58,6 +58,10 @@ fn base(model_type: &str, folder: &Path) -> Config {
         truncation: Truncation::SecondOnly,
         activation: Activation::None,
         parts: None,
+        template: None,
+        answers: None,
+        effort: Default::default(),
+        compatibility: Default::default(),
     };
     let contents = checkpoint::Contents {
         model: &model,

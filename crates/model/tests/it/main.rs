@@ -5,6 +5,8 @@
 mod adapters;
 mod bad_input;
 mod checkpoints;
+mod decoders;
+mod exits;
 #[cfg(feature = "hub")]
 mod hub;
 mod parity;
@@ -48,6 +50,10 @@ fn tiny_checkpoint(directory: &std::path::Path) -> tamis_model::Config {
         truncation: tamis_data::Truncation::SecondOnly,
         activation: Activation::Sigmoid,
         parts: None,
+        template: None,
+        answers: None,
+        effort: Default::default(),
+        compatibility: Default::default(),
     };
     let contents = checkpoint::Contents {
         model: &model,

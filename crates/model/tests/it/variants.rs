@@ -236,6 +236,10 @@ fn saving_keeps_names_shapes_values_and_class() {
             truncation: Truncation::SecondOnly,
             activation: Activation::None,
             parts: None,
+            template: None,
+            answers: None,
+            effort: Default::default(),
+            compatibility: Default::default(),
         };
         let contents = checkpoint::Contents {
             model: &loaded.model,

@@ -211,6 +211,7 @@ fn both_passes_drop_the_same_elements() {
         cache_rows: None,
         worker: None,
         recompute: false,
+        exits: None,
         precision: Precision::F32,
         scale: 1.0,
     };
@@ -520,6 +521,10 @@ mod with_fixtures {
                 truncation: tamis_data::Truncation::SecondOnly,
                 activation: Activation::None,
                 parts: None,
+                template: None,
+                answers: None,
+                effort: Default::default(),
+                compatibility: Default::default(),
             };
             let out = source.path().join("gradients");
             let contents = checkpoint::Contents {

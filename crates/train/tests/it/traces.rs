@@ -1,5 +1,5 @@
-//! Thirty steps of a tiny BERT under LCE and of a PreTTR under Margin-MSE: losses, gradient norms and
-//! rates of PyTorch.
+//! Thirty steps of a tiny BERT and of adapters on a decoder under LCE, and of a PreTTR under Margin-MSE:
+//! losses, gradient norms, rates and weights of PyTorch.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use serde_json::Value;
 use tamis_data::Batch;
 use tamis_loss::{Lce, Loss, MarginMse, Objective};
-use tamis_model::checkpoint;
+use tamis_model::{adapter, checkpoint};
 use tamis_train::{AdamWRecipe, Learner, MicroBatch, Schedule, ScheduleKind};
 
 fn number(value: &Value) -> f64 {
@@ -25,7 +25,9 @@ fn micro_batch(batch: &Value, group_size: usize) -> MicroBatch {
     for (row_idx, row) in rows.iter().enumerate() {
         let n: u32 = ids(&batch["attention_mask"][row_idx]).iter().sum();
         let n = n as usize;
-        packed.push_row(&ids(row)[..n], &ids(&batch["token_type_ids"][row_idx])[..n]);
+        let types = &batch["token_type_ids"][row_idx];
+        let types = if types.is_null() { vec![0; n] } else { ids(types)[..n].to_vec() };
+        packed.push_row(&ids(row)[..n], &types);
         if (row_idx + 1) % group_size == 0 {
             packed.end_group();
         }
@@ -100,12 +102,20 @@ fn follow(
     let source = tempfile::tempdir().unwrap();
     let config = std::fs::read_to_string(folder.join("init/config.json")).unwrap();
     let mut config: Value = serde_json::from_str(&config).unwrap();
-    config["hidden_dropout_prob"] = 0.0.into();
-    config["attention_probs_dropout_prob"] = 0.0.into();
+    for key in ["hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout"] {
+        config[key] = 0.0.into();
+    }
     std::fs::write(source.path().join("config.json"), config.to_string()).unwrap();
     let weights = "model.safetensors";
     std::fs::copy(folder.join("init").join(weights), source.path().join(weights)).unwrap();
-    let model = checkpoint::load(source.path(), None, &device).unwrap().model;
+    let loaded = checkpoint::load(source.path(), None, &device).unwrap();
+    let first_adapter = folder.join("init_adapter");
+    let model = if first_adapter.exists() {
+        let adapted = adapter::load(loaded.model, &loaded.config, &first_adapter).unwrap();
+        adapter::freeze_base(adapted, true)
+    } else {
+        loaded.model
+    };
 
     let schedule = Schedule {
         kind: ScheduleKind::Linear,
@@ -161,5 +171,11 @@ mod with_fixtures {
     fn a_prettr_with_margin_mse_follows_pytorch() {
         check_prettr(None);
         check_prettr(Some(3));
+    }
+
+    #[test]
+    fn a_decoder_with_adapters_follows_pytorch() {
+        check("lora_mistral", None);
+        check("lora_mistral", Some(3));
     }
 }
