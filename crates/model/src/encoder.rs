@@ -28,7 +28,6 @@ const NOT_SPLIT: &str = "a DeBERTa is not split: configurations are checked";
 
 /// An encoder of any supported architecture.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a process has a few of them")]
 pub enum Encoder {
     /// BERT and those built like it.
     Bert(PostNorm),
