@@ -82,6 +82,7 @@ mod with_fixtures {
             query_max_length,
             truncation: Truncation::SecondOnly,
             activation: Default::default(),
+            parts: None,
             template: Some(template),
             answers: None,
             effort: Default::default(),
