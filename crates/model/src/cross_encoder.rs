@@ -136,6 +136,9 @@ impl CrossEncoder {
             }
             assert_eq!(index, last, "there are {} blocks", last + 1);
             let tokens = before();
+            if let Head::Parts(head) = &self.head {
+                return head.forward(self.encoder.end(tokens), &input.parts);
+            }
             let pooled = match self.head.pooling() {
                 Pooling::First => self.encoder.end(tokens.select(0, input.first_tokens.clone())),
                 Pooling::Mean => pooling::mean(self.encoder.end(tokens), &input.rows),
@@ -168,7 +171,7 @@ impl CrossEncoder {
         let input = Input::of_lengths(lengths, &kept.device());
         let mut seeds = DropoutSeeds::inference();
         if let Head::Parts(head) = &self.head {
-            return head.forward(self.encoder.restore(kept), &input.parts);
+            return head.forward(self.encoder.end(kept), &input.parts);
         }
         let first = self.encoder.upper(kept, &input, &mut seeds);
         self.head.forward(first.cast(DType::F32), &mut seeds)

@@ -169,15 +169,6 @@ impl Encoder {
         }
     }
 
-    /// Returns what the head reads of every token, from what was kept where all layers are below the
-    /// split: `[tokens, hidden]`.
-    pub(crate) fn restore(&self, kept: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Bert(_) | Self::Deberta(_) | Self::Decoder(_) => kept,
-            Self::ModernBert(encoder) => encoder.normalise(kept),
-        }
-    }
-
     /// The split, where the encoder can have one.
     pub(crate) fn split_mut(&mut self) -> Option<&mut Split> {
         match self {

@@ -199,11 +199,6 @@ impl PreNorm {
         layers.chain(self.split.linears_mut()).collect()
     }
 
-    /// The final norm.
-    pub(super) fn normalise(&self, x: Tensor<2>) -> Tensor<2> {
-        self.final_norm.forward(x)
-    }
-
     pub(super) fn split_mut(&mut self) -> &mut Split {
         &mut self.split
     }
