@@ -126,10 +126,14 @@ impl PairEncoder {
             };
             template = template.with_masks(id, parts.query_masks, parts.mask_place);
         }
+        if parts.document_start {
+            template = template.with_document_start();
+        }
         check_lengths(&self.config, &template)?;
         let longest = template.n_query_specials() + self.config.query_max_length;
         if let DocumentPosition::Fixed(position) = parts.position
             && position < longest
+            && !parts.document_start
         {
             return invalid(format!(
                 "position `fixed:{position}` is inside the longest query, which has {longest} tokens with its special ones",
@@ -148,8 +152,13 @@ impl PairEncoder {
     #[must_use]
     pub fn n_positions(&self) -> usize {
         let longest_query = self.template.n_query_specials() + self.config.query_max_length;
-        let moved = self.document_position().map_or(0, |position| position - longest_query);
-        self.config.max_length + moved
+        match self.document_position() {
+            None => self.config.max_length,
+            Some(position) => {
+                let document = position + self.config.max_length - longest_query;
+                document.max(longest_query)
+            }
+        }
     }
 
     /// Tokens of a document that are kept beside a query of so many.

@@ -20,7 +20,7 @@ use crate::encoder::roberta::{RobertaConfig, RobertaFamily};
 use crate::error::{Error, Result};
 use crate::head::{ExitLayers, LinearShape};
 use crate::settings::AnswerWords;
-use crate::split::{SplitConfig, compressor_tensor};
+use crate::split::{SplitConfig, SplitScore, compressor_tensor};
 pub(crate) use modules::{Modules, Step, StepKind};
 
 /// The configuration of a cross-encoder.
@@ -60,13 +60,6 @@ pub enum EncoderConfig {
     /// `llama` and the other families of decoders
     Decoder(DecoderConfig),
 }
-
-/// The class of models whose head is one linear map of the first token.
-///
-/// # Source
-/// Hofstätter et al. 2020, "Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge
-/// Distillation"; the class and its names are those of the checkpoints published with it.
-const PRETTR: &str = "PreTTR";
 
 /// Reads the keys of one architecture.
 type Parse = fn(&Map<String, Value>) -> std::result::Result<EncoderConfig, String>;
@@ -182,13 +175,15 @@ impl Config {
         let encoder = parse(&raw)?;
         encoder.architecture().check()?;
         let classes = raw.get("architectures").and_then(Value::as_array);
-        let is_prettr = classes.is_some_and(|all| all.iter().any(|class| class == PRETTR));
-        let split = SplitConfig::parse(&raw)?;
+        let score = classes.and_then(|classes| SplitScore::of_classes(classes));
+        let is_prettr = score.is_some();
+        let n_layers = encoder.architecture().n_layers();
+        let split = SplitConfig::parse(&raw, score.unwrap_or_default(), n_layers)?;
         if is_prettr && split.is_none() {
             return Err("join_layer_idx: expected a number, found nothing".to_owned());
         }
         if let Some(split) = &split {
-            split.check(encoder.architecture().n_layers())?;
+            split.check(n_layers)?;
         }
         let n_labels = match (raw.get("id2label"), raw.get("num_labels")) {
             _ if is_prettr => 1,
@@ -223,8 +218,8 @@ impl Config {
         self.split
     }
 
-    /// The same encoder, split. With `new_head` the head becomes PreTTR's: one linear map of the first
-    /// token, for DistilBERT without a constant.
+    /// The same encoder, split. With `new_head` the head becomes that of the split's score: PreTTR's is
+    /// one linear map of the first token, for DistilBERT without a constant.
     ///
     /// # Errors
     /// Why the encoder is not split like this, if it is not.
@@ -234,6 +229,12 @@ impl Config {
         new_head: bool,
     ) -> std::result::Result<Self, String> {
         split.check(self.architecture().n_layers())?;
+        if split.score.is_apart() && !new_head {
+            return Err(format!(
+                "a {} has a head of its own: init = \"new-head\" makes it",
+                split.score.class()
+            ));
+        }
         if new_head {
             self.is_prettr = true;
             self.modules = None;
@@ -243,10 +244,22 @@ impl Config {
         Ok(self)
     }
 
-    /// Whether the head is one linear map of the first token, as PreTTR's authors have it.
+    /// Whether the head is that of a split encoder, as PreTTR's authors have it.
     #[must_use]
     pub fn is_prettr(&self) -> bool {
         self.is_prettr
+    }
+
+    /// What the head makes a score of, where it is that of a split.
+    pub(crate) fn score(&self) -> SplitScore {
+        let split = self.split.filter(|_| self.is_prettr);
+        split.map(|split| split.score).unwrap_or_default()
+    }
+
+    /// Width of the vectors that ColBERT compares.
+    pub(crate) fn vector_width(&self) -> usize {
+        let width = self.raw.get("compression_dim").and_then(Value::as_u64);
+        width.map_or(self.hidden(), |width| width as usize)
     }
 
     /// PreTTR's head, if this is a model of the class.
@@ -353,7 +366,7 @@ impl Config {
         }
         if self.is_prettr {
             raw.retain(|key, _| !["id2label", "label2id", "num_labels"].contains(&key.as_str()));
-            raw.insert("architectures".to_owned(), json!([PRETTR]));
+            raw.insert("architectures".to_owned(), json!([self.score().class()]));
             let mut text = serde_json::to_string_pretty(&raw).expect("JSON values serialise");
             text.push('\n');
             return text;
@@ -440,6 +453,8 @@ impl Config {
             }
             ["head", _, rest @ ..] => vec![match &self.modules {
                 Some(modules) => modules.tensor(rest),
+                // ColBERT's map to the vectors that are compared.
+                None if self.score().is_apart() => format!("compressor.{}", rest[rest.len() - 1]),
                 None if self.is_prettr => format!("_classification_layer.{}", rest[rest.len() - 1]),
                 None => architecture.head_tensor(rest),
             }],

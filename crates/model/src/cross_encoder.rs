@@ -15,7 +15,7 @@ use crate::head::{ExitLayers, Head, Pooling, pooling};
 use crate::input::Input;
 use crate::layer::{Linear, with_seeds};
 use crate::scores::Scores;
-use crate::split::Split;
+use crate::split::{Split, SplitScore};
 
 /// An encoder with its classification head.
 #[derive(Module, Debug)]
@@ -29,14 +29,19 @@ impl CrossEncoder {
     #[must_use]
     pub fn zeros(config: &Config, device: &Device) -> Self {
         let architecture = config.architecture();
+        let hidden = architecture.hidden();
         let head = match (config.modules(), config.linear_head()) {
             (Some(modules), _) => Head::of_modules(modules, device),
+            (None, _) if config.score() == SplitScore::Dot => Head::dot(),
+            (None, _) if config.score() == SplitScore::MaxSim => {
+                Head::max_sim(hidden, config.vector_width(), device)
+            }
             (None, Some(linear)) => Head::linear(linear, config.n_labels, device),
             (None, None) => architecture.head(config.n_labels, device),
         };
         let mut encoder = architecture.encoder(device);
         if let (Some(config), Some(split)) = (config.split(), encoder.split_mut()) {
-            *split = Split::zeros(&config, architecture.hidden(), device);
+            *split = Split::zeros(&config, hidden, device);
         }
         Self { encoder, head }
     }
@@ -81,6 +86,9 @@ impl CrossEncoder {
     #[must_use]
     pub fn logits(&self, input: &Input, mut seeds: DropoutSeeds) -> Tensor<2> {
         with_seeds(seeds.branch(), || {
+            if let Head::Parts(head) = &self.head {
+                return head.forward(self.encoder.tokens(input, &mut seeds), &input.parts);
+            }
             let pooled = match self.head.pooling() {
                 Pooling::First => self.encoder.first_tokens(input, &mut seeds),
                 Pooling::Last { padding } => {
@@ -128,6 +136,9 @@ impl CrossEncoder {
             }
             assert_eq!(index, last, "there are {} blocks", last + 1);
             let tokens = before();
+            if let Head::Parts(head) = &self.head {
+                return head.forward(self.encoder.end(tokens), &input.parts);
+            }
             let pooled = match self.head.pooling() {
                 Pooling::First => self.encoder.end(tokens.select(0, input.first_tokens.clone())),
                 Pooling::Mean => pooling::mean(self.encoder.end(tokens), &input.rows),
@@ -159,6 +170,9 @@ impl CrossEncoder {
     pub fn upper(&self, kept: Tensor<2>, lengths: &[(u32, u32)]) -> Tensor<2> {
         let input = Input::of_lengths(lengths, &kept.device());
         let mut seeds = DropoutSeeds::inference();
+        if let Head::Parts(head) = &self.head {
+            return head.forward(self.encoder.end(kept), &input.parts);
+        }
         let first = self.encoder.upper(kept, &input, &mut seeds);
         self.head.forward(first.cast(DType::F32), &mut seeds)
     }

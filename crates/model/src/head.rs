@@ -5,6 +5,7 @@ mod exits;
 mod last_token;
 mod linear;
 mod modular;
+mod parts;
 pub(crate) mod pooling;
 
 use burn::module::Module;
@@ -20,6 +21,7 @@ pub use last_token::LastTokenHead;
 pub use linear::LinearHead;
 pub(crate) use linear::LinearShape;
 pub use modular::ModularHead;
+pub use parts::PartsHead;
 pub use pooling::Pooling;
 
 /// What tells one classification head from another.
@@ -97,6 +99,8 @@ pub enum Head {
     Last(LastTokenHead),
     /// One linear map of the last token for every exit.
     Exits(ExitHeads),
+    /// Products of the two parts' vectors.
+    Parts(PartsHead),
 }
 
 /// A linear map, an activation, perhaps a norm, and a linear map to the labels.
@@ -126,6 +130,16 @@ impl Head {
         Self::Linear(LinearHead::zeros(shape, n_labels, device))
     }
 
+    /// The product of the two parts' first vectors.
+    pub(crate) fn dot() -> Self {
+        Self::Parts(PartsHead::dot())
+    }
+
+    /// Every query token's product with the closest of the document's, of vectors of this width.
+    pub(crate) fn max_sim(hidden: usize, width: usize, device: &Device) -> Self {
+        Self::Parts(PartsHead::max_sim(hidden, width, device))
+    }
+
     /// Which hidden states the head reads.
     #[must_use]
     pub fn pooling(&self) -> Pooling {
@@ -135,6 +149,8 @@ impl Head {
             Self::Linear(_) => Pooling::First,
             Self::Last(head) => head.pooling(),
             Self::Exits(_) => ExitHeads::pooling(),
+            // All of them, if not their mean.
+            Self::Parts(_) => Pooling::Mean,
         }
     }
 
@@ -146,12 +162,16 @@ impl Head {
             Self::Linear(head) => head.linears_mut(),
             Self::Last(head) => head.linears_mut(),
             Self::Exits(heads) => heads.linears_mut(),
+            Self::Parts(head) => head.linears_mut(),
         }
     }
 
     /// # Shapes
     /// - `pooled`: `[rows, hidden]`
     /// - result: `[rows, labels]`
+    ///
+    /// # Panics
+    /// For a head that reads the two parts' vectors, [`PartsHead`].
     #[must_use]
     pub fn forward(&self, pooled: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
         match self {
@@ -160,6 +180,7 @@ impl Head {
             Self::Linear(head) => head.forward(pooled, seeds),
             Self::Last(head) => head.forward(pooled),
             Self::Exits(heads) => heads.forward(pooled),
+            Self::Parts(_) => panic!("a head of parts reads all tokens"),
         }
     }
 }

@@ -29,12 +29,13 @@ pub use dropout_seeds::DropoutSeeds;
 pub use effort::{Compatibility, Effort, HeadOrder, TokenWeights};
 pub use error::{Error, Result};
 pub use head::{
-    BertHead, ExitHeads, ExitLayers, Head, LastTokenHead, LinearHead, ModularHead, Pooling,
+    BertHead, ExitHeads, ExitLayers, Head, LastTokenHead, LinearHead, ModularHead, PartsHead,
+    Pooling,
 };
 pub use input::Input;
 pub use long_document::{LongDocuments, WindowPooling};
 pub use reranker::{ExitScores, IdGroup, OpenOptions, Reranker, TermCandidate, TermGroup};
 pub use scores::Scores;
 pub use settings::{Activation, AnswerWords, Settings};
-pub use split::{Compressor, CompressorConfig, SplitConfig};
+pub use split::{Compressor, CompressorConfig, SplitConfig, SplitScore};
 pub use tamis_ops::{Precision, instructions};

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::effort::{Compatibility, Effort};
 use crate::error::{Error, Result};
 use crate::head::Answers;
+use crate::split::SplitScore;
 
 /// The name of the file beside `config.json`.
 const FILE: &str = "tamis.json";
@@ -135,20 +136,22 @@ impl Settings {
     }
 
     fn of_split(config: &Config) -> Self {
-        let masks = if config.is_prettr() { 8 } else { 0 };
+        let apart = config.score().is_apart();
+        let masks = if config.is_prettr() && config.score() != SplitScore::Dot { 8 } else { 0 };
         let limit = config.max_positions();
         // `[CLS]` and `[SEP]`, and the `[SEP]` of the document.
         let query_max_length = 28.min(limit / 8);
         let position = query_max_length + 2 + masks;
         Self {
-            max_length: (position + 199).min(limit),
+            max_length: (position + 199 + usize::from(apart)).min(limit),
             query_max_length,
             truncation: Truncation::SecondOnly,
             activation: Activation::None,
             parts: Some(PairParts {
-                position: DocumentPosition::Fixed(position),
+                position: DocumentPosition::Fixed(if apart { 0 } else { position }),
                 query_masks: masks,
                 mask_place: MaskPlace::AfterSeparator,
+                document_start: apart,
             }),
             template: None,
             answers: None,

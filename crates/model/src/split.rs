@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tamis_ops::Rows;
 
@@ -23,6 +24,44 @@ pub struct SplitConfig {
     pub join_layer: usize,
     /// What narrows hidden states between those layers and the rest.
     pub compressor: Option<CompressorConfig>,
+    /// What a head of its own makes a score of.
+    pub score: SplitScore,
+}
+
+/// What a split encoder's own head makes a score of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SplitScore {
+    /// The first token of the row, as in PreTTR.
+    #[default]
+    FirstToken,
+    /// The first tokens of both parts, as in BERT_Dot.
+    Dot,
+    /// All tokens of both parts, as in ColBERT.
+    MaxSim,
+}
+
+impl SplitScore {
+    /// The name of the class in `config.json`.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::FirstToken => "PreTTR",
+            Self::Dot => "BERT_Dot",
+            Self::MaxSim => "ColBERT",
+        }
+    }
+
+    /// The class that a `config.json` names.
+    pub(crate) fn of_classes(classes: &[Value]) -> Option<Self> {
+        let all = [Self::FirstToken, Self::Dot, Self::MaxSim];
+        all.into_iter().find(|score| classes.iter().any(|class| class == score.class()))
+    }
+
+    /// Whether query and document never read each other.
+    #[must_use]
+    pub fn is_apart(self) -> bool {
+        self != Self::FirstToken
+    }
 }
 
 /// The shape of a [`Compressor`].
@@ -36,7 +75,11 @@ pub struct CompressorConfig {
 
 impl SplitConfig {
     /// Reads the keys `join_layer_idx`, `compress_size` and `compress_fp16`; `None` without the first.
-    pub(crate) fn parse(raw: &Map<String, Value>) -> Result<Option<Self>, String> {
+    pub(crate) fn parse(
+        raw: &Map<String, Value>,
+        score: SplitScore,
+        n_layers: Option<usize>,
+    ) -> Result<Option<Self>, String> {
         let number = |key: &str| match raw.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match value.as_u64() {
@@ -47,8 +90,9 @@ impl SplitConfig {
         let width = number("compress_size")?.unwrap_or(0);
         let is_half = raw.get("compress_fp16").and_then(Value::as_bool).unwrap_or(false);
         let compressor = (width > 0).then_some(CompressorConfig { width, is_half });
-        match number("join_layer_idx")? {
-            Some(join_layer) => Ok(Some(Self { join_layer, compressor })),
+        let join_layer = number("join_layer_idx")?;
+        match if score.is_apart() { join_layer.or(n_layers) } else { join_layer } {
+            Some(join_layer) => Ok(Some(Self { join_layer, compressor, score })),
             None if width > 0 => {
                 Err(format!("compress_size `{width}`: expected join_layer_idx beside it"))
             }
@@ -69,13 +113,20 @@ impl SplitConfig {
 
     /// Why an encoder of so many layers (none: it cannot be split) is not split like this.
     pub(crate) fn check(&self, n_layers: Option<usize>) -> Result<(), String> {
-        let Self { join_layer, compressor } = *self;
+        let Self { join_layer, compressor, score } = *self;
         let Some(n_layers) = n_layers else {
             let problem = "this architecture cannot be split, its positions are relative";
             return Err(format!("join_layer_idx `{join_layer}`: {problem}"));
         };
         if join_layer > n_layers {
             return Err(format!("join_layer_idx: expected 0 to {n_layers}, found `{join_layer}`"));
+        }
+        if score.is_apart() && (join_layer < n_layers || compressor.is_some()) {
+            return Err(format!(
+                "join_layer_idx `{join_layer}`: a {} has query and document apart in all {n_layers} \
+                 layers, and no compressor",
+                score.class()
+            ));
         }
         if join_layer == 0 && compressor.is_some() {
             return Err("compress_size: expected join_layer_idx above 0, found `0`".to_owned());

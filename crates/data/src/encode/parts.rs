@@ -26,6 +26,10 @@ pub struct PairParts {
     /// Where they are added.
     #[serde(default)]
     pub mask_place: MaskPlace,
+    /// Whether a document begins as a query does, with the tokenizer's first special tokens: for models
+    /// that never read the two together.
+    #[serde(default)]
+    pub document_start: bool,
 }
 
 /// Where mask tokens of a query stand.

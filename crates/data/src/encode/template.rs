@@ -16,6 +16,8 @@ pub(super) struct Template {
     between: Vec<Special>,
     document_type: u32,
     after: Vec<Special>,
+    /// How many of those between belong to the query, where types do not say so.
+    n_between_query: Option<usize>,
     /// What stands around the two texts in their own segments.
     query: Affixes,
     document: Affixes,
@@ -75,6 +77,7 @@ impl Template {
                 query_end: Vec::new(),
                 strip: false,
                 document_max_length: None,
+                n_between_query: None,
             }),
             (queries, documents) => Err(ErrorKind::Invalid(format!(
                 "expected a post-processor that puts the first text once before the second, found the first {} times and the second {} times",
@@ -88,11 +91,25 @@ impl Template {
     /// The same with tokens that are added to every query, around the special tokens that end it.
     pub(super) fn with_masks(mut self, id: u32, n: usize, place: MaskPlace) -> Self {
         let masks = std::iter::repeat_n(Special { id, type_id: self.query_type }, n);
+        let n_ending = self.n_ending_query();
         let place = match place {
             MaskPlace::BeforeSeparator => 0,
-            MaskPlace::AfterSeparator => self.n_ending_query(),
+            MaskPlace::AfterSeparator => n_ending,
         };
         self.between.splice(place..place, masks);
+        self.n_between_query = Some(n_ending + n);
+        self
+    }
+
+    /// The same with the document as it is alone: the first special tokens before it too, and the types of
+    /// a first text.
+    pub(super) fn with_document_start(mut self) -> Self {
+        let n_query = self.n_ending_query();
+        self.between.truncate(n_query);
+        self.between.extend_from_slice(&self.before);
+        self.n_between_query = Some(n_query);
+        self.document_type = self.query_type;
+        self.after.iter_mut().for_each(|special| special.type_id = self.query_type);
         self
     }
 
@@ -104,6 +121,9 @@ impl Template {
     /// How many of the special tokens between the texts belong to the query: those with another type
     /// than the document's, or of equal types the first half (RoBERTa ends a text and begins another).
     fn n_ending_query(&self) -> usize {
+        if let Some(n) = self.n_between_query {
+            return n;
+        }
         if self.query_type == self.document_type {
             return self.between.len().div_ceil(2);
         }
@@ -152,6 +172,7 @@ impl Template {
             document: affixes(split.document),
             strip: template.strip,
             document_max_length: template.document_max_length,
+            n_between_query: None,
         })
     }
 

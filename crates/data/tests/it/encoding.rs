@@ -119,6 +119,7 @@ proptest! {
             position: if fixed { DocumentPosition::Fixed(first) } else { DocumentPosition::PaddedQuery },
             query_masks,
             mask_place: if after { MaskPlace::AfterSeparator } else { MaskPlace::BeforeSeparator },
+            document_start: false,
         };
         let encoder = PairEncoder::new(tokenizer(), config).unwrap().with_parts(parts).unwrap();
         let (mut batch, mut report) = (Batch::new(), TruncationReport::default());
@@ -142,6 +143,30 @@ proptest! {
         prop_assert_eq!(report.dropped_tokens as usize, n_texts[0] + n_texts[1] - kept);
         prop_assert_eq!(report.truncated_queries == 1, n_texts[0] > longest_query);
     }
+}
+
+#[test]
+fn texts_that_never_meet_are_both_whole() {
+    let config =
+        PairConfig { max_length: 24, query_max_length: 8, truncation: Truncation::SecondOnly };
+    let parts = PairParts {
+        position: DocumentPosition::Fixed(0),
+        query_masks: 2,
+        mask_place: MaskPlace::AfterSeparator,
+        document_start: true,
+    };
+    let encoder = PairEncoder::new(tokenizer(), config).unwrap().with_parts(parts).unwrap();
+    let (mut batch, mut report) = (Batch::new(), TruncationReport::default());
+    encoder.encode("alpha beta", "gamma 12", &mut batch, &mut report).unwrap();
+    let alone = |text: &str| tokenizer().encode(text, true).unwrap().get_ids().to_vec();
+    let mask = tokenizer().token_to_id("[MASK]").unwrap();
+    let query = [alone("alpha beta"), vec![mask; 2]].concat();
+    assert_eq!(batch.row(0).0, [query.clone(), alone("gamma 12")].concat());
+    assert_eq!(batch.parts(0), (query.len(), 0));
+    // Eight tokens of a query with four special ones, ten of a document with two.
+    assert_eq!((encoder.room(0), encoder.n_positions()), (10, 12));
+    encoder.encode_document(&encoder.tokenize("gamma 12").unwrap(), &mut batch, &mut report);
+    assert_eq!((batch.row(1).0, batch.parts(1)), (&alone("gamma 12")[..], (0, 0)));
 }
 
 #[test]

@@ -225,6 +225,7 @@ impl SplitGolden {
             position: DocumentPosition::PaddedQuery,
             query_masks,
             mask_place: MaskPlace::AfterSeparator,
+            document_start: false,
         };
         let encoder = PairEncoder::open(tokenizer, config)?.with_parts(parts)?;
         let mut batch = Batch::new();

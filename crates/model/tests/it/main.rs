@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod adapters;
+mod apart;
 mod bad_input;
 mod checkpoints;
 mod decoders;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tamis_data::{Batch, DocumentPosition, PairParts, TextGroup, Truncation};
 use tamis_model::{
     Compressor, CompressorConfig, CrossEncoder, DropoutSeeds, Input, Precision, Reranker, Settings,
-    SplitConfig, checkpoint,
+    SplitConfig, SplitScore, checkpoint,
 };
 
 use crate::variants::{Tensors, Variants, values, write_folder};
@@ -267,7 +267,7 @@ fn splittable() -> (Vec<(String, CrossEncoder, usize)>, Batch) {
     let models = all.variants.iter().filter_map(|variant| {
         let loaded = variant.load();
         let n_layers = (1..20).rev().find(|&join_layer| {
-            let split = SplitConfig { join_layer, compressor: None };
+            let split = SplitConfig { join_layer, compressor: None, score: SplitScore::FirstToken };
             loaded.config.clone().with_split(split, false).is_ok()
         })?;
         Some((variant.name.clone(), loaded.model, n_layers))
@@ -396,6 +396,7 @@ fn a_cross_encoder_becomes_a_prettr() {
     let split = SplitConfig {
         join_layer: 1,
         compressor: Some(CompressorConfig { width: 4, is_half: true }),
+        score: SplitScore::FirstToken,
     };
     let kept = checkpoint::load_split(directory.path(), None, split, 3, &device).unwrap();
     assert!(kept.drawn.iter().all(|name| name.starts_with("bert.compressor.")), "{:?}", kept.drawn);
@@ -434,7 +435,9 @@ fn splits_that_cannot_be_are_refused() {
     }
     let config = load(&config, &tensors).config;
     let compressor = Some(CompressorConfig { width: 4, is_half: false });
-    let error = config.with_split(SplitConfig { join_layer: 0, compressor }, true).unwrap_err();
+    let error = config
+        .with_split(SplitConfig { join_layer: 0, compressor, score: SplitScore::FirstToken }, true)
+        .unwrap_err();
     assert_eq!(error, "compress_size: expected join_layer_idx above 0, found `0`");
 }
 
@@ -443,7 +446,7 @@ fn reranker(position: DocumentPosition) -> Reranker {
     let directory = tempfile::tempdir().unwrap();
     crate::tiny_checkpoint(directory.path());
     let device = Device::flex();
-    let split = SplitConfig { join_layer: 1, compressor: None };
+    let split = SplitConfig { join_layer: 1, compressor: None, score: SplitScore::FirstToken };
     let loaded = checkpoint::load_split(directory.path(), None, split, 3, &device).unwrap();
     let settings = Settings {
         max_length: 20,

@@ -7,7 +7,9 @@ use burn::tensor::Device;
 use tamis_data::term_store::{BuildPlan, Element, TermStore, TermStoreBuilder};
 use tamis_data::{DocumentPosition, PairParts, TextGroup, Truncation};
 use tamis_model::checkpoint::{self, Contents};
-use tamis_model::{CompressorConfig, Reranker, Settings, SplitConfig, TermCandidate, TermGroup};
+use tamis_model::{
+    CompressorConfig, Reranker, Settings, SplitConfig, SplitScore, TermCandidate, TermGroup,
+};
 
 const DOCUMENTS: [(&str, &str); 6] = [
     ("d1", "rain sun alpha"),
@@ -26,7 +28,7 @@ fn checkpoint(directory: &Path, join_layer: usize, width: Option<usize>, positio
     crate::tiny_checkpoint(plain.path());
     let device = Device::flex();
     let compressor = width.map(|width| CompressorConfig { width, is_half: false });
-    let split = SplitConfig { join_layer, compressor };
+    let split = SplitConfig { join_layer, compressor, score: SplitScore::FirstToken };
     let loaded = checkpoint::load_split(plain.path(), None, split, 3, &device).unwrap();
     let settings = Settings {
         max_length: 20,

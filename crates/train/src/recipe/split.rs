@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tamis_data::{DocumentPosition, MaskPlace, PairParts};
-use tamis_model::{CompressorConfig, SplitConfig};
+use tamis_model::{CompressorConfig, SplitConfig, SplitScore};
 
 /// `[model.split]`: the encoder becomes a PreTTR. With `init = "new-head"` or `"scratch"` its head is
 /// PreTTR's, one linear map of the first token; with `"checkpoint"` it keeps the head that it has.
@@ -27,6 +27,10 @@ pub struct SplitRecipe {
     /// Whether they are rounded to `f16`, as they will be stored.
     #[serde(default)]
     pub compress_half: bool,
+    /// What a new head scores: `first-token` as PreTTR does, or with `join_layer` at the last layer and
+    /// `position = "fixed:0"` the parts' vectors, `dot` as BERT_Dot does or `max-sim` as ColBERT does.
+    #[serde(default)]
+    pub score: SplitScore,
 }
 
 impl SplitRecipe {
@@ -37,6 +41,7 @@ impl SplitRecipe {
         SplitConfig {
             join_layer: self.join_layer,
             compressor: self.compress.map(|width| CompressorConfig { width, is_half }),
+            score: self.score,
         }
     }
 
@@ -44,6 +49,6 @@ impl SplitRecipe {
     #[must_use]
     pub fn parts(&self) -> PairParts {
         let Self { position, query_masks, mask_place, .. } = *self;
-        PairParts { position, query_masks, mask_place }
+        PairParts { position, query_masks, mask_place, document_start: self.score.is_apart() }
     }
 }

@@ -37,6 +37,33 @@ fn distilled(folder: &Path) -> PathBuf {
     out
 }
 
+/// BERT_Dot and ColBERT, whose documents never meet their queries.
+#[test]
+fn models_of_parts_train() {
+    let folder = tempfile::tempdir().unwrap();
+    runs::task(folder.path());
+    for score in ["dot", "max-sim"] {
+        let changes = [
+            "model.split.join_layer=2".to_owned(),
+            "model.split.position=fixed:0".to_owned(),
+            format!("model.split.score={score}"),
+        ];
+        let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
+        let recipe = runs::recipe(folder.path(), 20, &changes);
+        let directory = RunDirectory::create(&folder.path().join(score), &recipe).unwrap();
+        runs::run(&recipe, &directory, None);
+        let losses: Vec<f64> = runs::steps(&directory)
+            .iter()
+            .map(|(_, line)| line.split(' ').next().unwrap().parse().unwrap())
+            .collect();
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+        assert!(mean(&losses[15..]) < mean(&losses[..5]), "{score}: {losses:?}");
+        let text = std::fs::read_to_string(directory.checkpoint_path().join("config.json"));
+        let class = if score == "dot" { "BERT_Dot" } else { "ColBERT" };
+        assert!(text.unwrap().contains(class), "{score}");
+    }
+}
+
 #[test]
 fn every_recipe_trains_on_small_data() {
     let folder = tempfile::tempdir().unwrap();
