@@ -8,7 +8,7 @@ use tamis_data::{
     Batch, PairConfig, PairEncoder, RowTemplate, TextGroup, Truncation, TruncationReport,
 };
 use tamis_model::{
-    AnswerWords, CrossEncoder, DropoutSeeds, Reranker, Settings, adapter, checkpoint,
+    AnswerWords, CrossEncoder, DropoutSeeds, Effort, Reranker, Settings, adapter, checkpoint,
 };
 
 mod with_fixtures {
@@ -219,6 +219,71 @@ mod with_fixtures {
             n += 1;
         }
         assert!(n > 0, "there are cases");
+    }
+
+    #[test]
+    fn a_model_that_answers_with_words_is_saved_with_a_head_of_its_own() {
+        for (model, no) in
+            [("llama_causal", None), ("qwen2_causal", Some("No")), ("gemma2_causal", None)]
+        {
+            let words = AnswerWords { yes: "Yes".to_owned(), no: no.map(str::to_owned) };
+            let template = RowTemplate::bge("Yes or No?");
+            let settings = Settings { answers: Some(words), ..settings(64, 20, template) };
+            let copy = with_settings(model, &settings);
+            let loaded = checkpoint::load(copy.path(), None, &Device::flex()).unwrap();
+            let saved = tempfile::tempdir().unwrap();
+            let place = saved.path().join("saved");
+            let contents = checkpoint::Contents {
+                model: &loaded.model,
+                config: &loaded.config,
+                settings: &settings,
+                tokenizer: copy.path(),
+            };
+            checkpoint::save(contents, &place).unwrap();
+            let pairs = [("what is rain", "water that falls"), ("salt", "a long text about salt")];
+            assert_scores(&scores(&place, &pairs), &scores(copy.path(), &pairs), model);
+        }
+    }
+
+    #[test]
+    fn what_a_group_begins_with_is_computed_once_and_changes_nothing() {
+        let documents = ["", "water", "Yes, it is so.", "a much longer text about rain and snow"];
+        for model in
+            ["mistral_causal", "gemma2_causal", "qwen3_causal", "llama_seqcls", "matroyshka"]
+        {
+            let efforts = match model {
+                "matroyshka" => vec![
+                    Effort { exits: vec![2, 4, 5], ..Effort::default() },
+                    Effort { exits: vec![3, 5], ratio: 2, compress_layers: vec![1, 3] },
+                ],
+                _ => vec![Effort::default()],
+            };
+            let folder = fixture("models").join(model);
+            let open = || Reranker::open(&folder, &Device::flex()).unwrap();
+            let settings = Settings {
+                max_length: 120,
+                query_max_length: 30,
+                template: Some(RowTemplate::bge("Predict.")),
+                ..open().settings().clone()
+            };
+            let shared = open().with_settings(settings.clone()).unwrap();
+            let apart = open().with_settings(settings).unwrap().with_shared_prefixes(false);
+            let groups: Vec<TextGroup<'_>> = ["what is rain", "is salt a stone"]
+                .map(|query| TextGroup { query, documents: documents.to_vec() })
+                .into();
+            for effort in efforts {
+                let (found, _) = shared.score_at(&groups, &effort).unwrap();
+                let (expected, _) = apart.score_at(&groups, &effort).unwrap();
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert_eq!(found.depth, expected.depth);
+                    let pairs = found.scores.iter().flatten().zip(expected.scores.iter().flatten());
+                    for (a, b) in pairs {
+                        assert!((a - b).abs() <= 1e-5 * (1.0 + b.abs()), "{model}: {a} and {b}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]
