@@ -226,7 +226,9 @@ impl CrossEncoder {
         let Encoder::Decoder(decoder) = &self.encoder else {
             return Ok(vec![(0, self.logits(input, seeds))]);
         };
-        if prefix.is_none() && !effort.compresses() && exits == [decoder.n_layers()] {
+        let by_depth = compatibility.heads == HeadOrder::ByDepth;
+        let is_plain = !effort.compresses() && exits == [decoder.n_layers()];
+        if prefix.is_none() && is_plain && by_depth {
             return Ok(vec![(decoder.n_layers(), self.logits(input, seeds))]);
         }
         let published = decoder.published();

@@ -86,6 +86,7 @@ mod with_fixtures {
             answers: None,
             effort: Default::default(),
             compatibility: Default::default(),
+            parts: None,
         }
     }
 
@@ -140,7 +141,19 @@ mod with_fixtures {
             let what = format!("{} {}", text("model"), text("special_token"));
             assert_rows(&encoded(&folder, &settings, &pairs), &rows(&case["batch"]), &what);
             let copy = with_settings(text("model"), &settings);
-            assert_scores(&scores(copy.path(), &pairs), &floats(&case["logits"]), &what);
+            let (mut found, mut wanted) = (scores(copy.path(), &pairs), floats(&case["logits"]));
+            if case["pad_token_id_tokenizer"] != case["pad_token_id_config"] {
+                // The original pads with one token and looks for the end of another: in a row that it
+                // padded it reads the padding.
+                let full = |row: &Vec<u32>| row.len() == max_length;
+                let is_full: Vec<bool> = rows(&case["batch"]).iter().map(full).collect();
+                let mut kept = is_full.iter();
+                found.retain(|_| *kept.next().unwrap());
+                let mut kept = is_full.iter();
+                wanted.retain(|_| *kept.next().unwrap());
+                assert!(found.len() > 3, "most rows are full");
+            }
+            assert_scores(&found, &wanted, &what);
             n += 1;
         }
         assert!(n > 0, "there are cases that the original could run");
@@ -164,15 +177,26 @@ mod with_fixtures {
         let words = AnswerWords { yes: "yes".to_owned(), no: Some("no".to_owned()) };
         let settings =
             Settings { answers: Some(words), ..settings(max_length, longest_query, template) };
+        // One query leaves no room for its document: the original drops the document's label too, and
+        // here the query gives way.
+        let is_long = |row: &usize| pairs[*row].1.starts_with('泰');
+        let short: Vec<usize> = (0..pairs.len()).filter(|row| !is_long(row)).collect();
+        assert!(short.len() + 1 >= pairs.len());
+        let only = |all: Vec<f32>| -> Vec<f32> { short.iter().map(|&row| all[row]).collect() };
+        let expected_rows = rows(&chat["batch"]);
+        let expected_rows: Vec<Vec<u32>> =
+            short.iter().map(|&row| expected_rows[row].clone()).collect();
+        let pairs: Vec<(&str, &str)> = short.iter().map(|&row| pairs[row]).collect();
         let batch = encoded(&folder, &settings, &pairs);
-        assert_rows(&batch, &rows(&chat["batch"]), "the chat");
+        assert_rows(&batch, &expected_rows, "the chat");
         let copy = with_settings("qwen3_causal", &settings);
-        let (yes, no) = (floats(&chat["true_logit"]), floats(&chat["false_logit"]));
+        let (yes, no) = (only(floats(&chat["true_logit"])), only(floats(&chat["false_logit"])));
         let expected: Vec<f32> = yes.iter().zip(&no).map(|(yes, no)| yes - no).collect();
         let found = scores(copy.path(), &pairs);
         assert_scores(&found, &expected, "yes less no");
         let probabilities: Vec<f32> = found.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect();
-        assert_scores(&probabilities, &floats(&chat["scores"]), "the probability of yes");
+        let expected = only(floats(&chat["scores"]));
+        assert_scores(&probabilities, &expected, "the probability of yes");
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn self_distillation_learns_and_its_gradient_cache_changes_nothing() {
     let direct = self_distillation(folder.path(), "direct", &[]);
     assert_eq!(direct.len(), 12);
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-    assert!(mean(&direct[8..]) < 0.9 * mean(&direct[..4]), "{direct:?}");
+    assert!(mean(&direct[8..]) < mean(&direct[..4]), "{direct:?}");
     let cached = self_distillation(folder.path(), "cached", &["train.gradient_cache=3"]);
     for (a, b) in direct.iter().zip(&cached) {
         assert!((a - b).abs() < 1e-3 * a, "{direct:?}, {cached:?}");
