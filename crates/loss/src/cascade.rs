@@ -40,6 +40,8 @@ pub struct Cascade {
 pub enum CascadeMethod {
     /// Labels alone.
     Normal,
+    /// No teacher; the deepest exit teaches all others, as in BGE's layer-wise reranker.
+    FinalLayer,
     /// The teacher teaches the deepest exit; from there every eighth exit teaches those below it.
     DistillFixLayer,
     /// The teacher teaches the deepest exit; every exit teaches the next.
@@ -59,7 +61,7 @@ impl CascadeMethod {
     /// Whether the data must have teacher scores.
     #[must_use]
     pub fn needs_teacher(self) -> bool {
-        self != Self::Normal
+        !matches!(self, Self::Normal | Self::FinalLayer)
     }
 
     /// Whether an exit teaches another, which needs a pass with all tokens.
@@ -83,7 +85,7 @@ impl CascadeMethod {
             Self::Normal | Self::DistillFinalLayerTeacher => false,
             Self::DistillFixLayer | Self::DistillFixLayerTeacher => place.is_multiple_of(every),
             Self::DistillLastLayer | Self::DistillLastLayerTeacher => true,
-            Self::DistillFinalLayer => place == 0,
+            Self::FinalLayer | Self::DistillFinalLayer => place == 0,
         }
     }
 }

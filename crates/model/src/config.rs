@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tamis_data::RowTemplate;
 
-use crate::decoder::config::{DecoderConfig, Family, Reads};
+use crate::decoder::config::{DecoderConfig, Family, Reads, WordLogits};
 use crate::encoder::Architecture;
 use crate::encoder::albert::AlbertConfig;
 use crate::encoder::bert::BertConfig;
@@ -314,6 +314,14 @@ impl Config {
     pub(crate) fn default_template(&self) -> Option<RowTemplate> {
         let EncoderConfig::Decoder(config) = &self.encoder else { return None };
         RowTemplate::named().remove(config.default_template()?)
+    }
+
+    /// What becomes of the logits of words, if words answer.
+    pub(crate) fn word_logits(&self) -> Option<WordLogits> {
+        match &self.encoder {
+            EncoderConfig::Decoder(config) => config.word_logits(),
+            _ => None,
+        }
     }
 
     /// The rows that the head takes of its tensor, unless it takes all.

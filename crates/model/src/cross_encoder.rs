@@ -82,6 +82,41 @@ impl CrossEncoder {
         Ok((Self { encoder: self.encoder, head }, new))
     }
 
+    /// A model that answers with words as one that can be saved: its rows were taken out of a
+    /// language-model head that is not kept, so that they become a head of their own with the same
+    /// scores. `None` for all others, which are saved as they are.
+    pub(crate) fn for_saving(
+        &self,
+        config: &Config,
+    ) -> std::result::Result<Option<(Self, Config)>, String> {
+        let (Head::Last(head), Some(logits)) = (&self.head, config.word_logits()) else {
+            return Ok(None);
+        };
+        let rows = head.weight() / logits.divisor;
+        let n_words = rows.dims()[1];
+        if let Some(cap) = logits.cap {
+            if n_words > 1 {
+                return Err(format!(
+                    "two words under a cap of `{cap}` make no head of their own; train with one"
+                ));
+            }
+            let layers = ExitLayers { start: self.encoder.n_layers(), step: 1 };
+            return self.clone().with_exits(config, layers).map(Some);
+        }
+        let row = match n_words {
+            2 => rows.clone().narrow(1, 0, 1) - rows.narrow(1, 1, 1),
+            _ => rows,
+        };
+        let config = config.clone().with_labels(1);
+        let Head::Last(empty) = config.architecture().head(1, &row.device()) else {
+            return Err("a decoder with a label reads its last token".to_owned());
+        };
+        Ok(Some((
+            Self { encoder: self.encoder.clone(), head: Head::Last(empty.filled(row)) },
+            config,
+        )))
+    }
+
     /// Returns one logit per row and label: `[rows, labels]`.
     #[must_use]
     pub fn logits(&self, input: &Input, mut seeds: DropoutSeeds) -> Tensor<2> {
@@ -205,7 +240,9 @@ impl CrossEncoder {
         let Encoder::Decoder(decoder) = &self.encoder else {
             return Ok(vec![(0, self.logits(input, seeds))]);
         };
-        if prefix.is_none() && !effort.compresses() && exits == [decoder.n_layers()] {
+        let by_depth = compatibility.heads == HeadOrder::ByDepth;
+        let is_plain = !effort.compresses() && exits == [decoder.n_layers()];
+        if prefix.is_none() && is_plain && by_depth {
             return Ok(vec![(decoder.n_layers(), self.logits(input, seeds))]);
         }
         let published = decoder.published();

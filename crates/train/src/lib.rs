@@ -37,7 +37,8 @@ pub use optimizer::{
 };
 pub use precision::{LossScale, Precision};
 pub use recipe::{
-    DataRecipe, DevRecipe, ExitRecipe, Folders, Init, ModelRecipe, Recipe, SplitRecipe, TrainRecipe,
+    DataRecipe, DevRecipe, ExitRecipe, Folders, Init, ModelRecipe, Recipe, SplitRecipe,
+    TemplateRecipe, TrainRecipe,
 };
 pub use run_directory::RunDirectory;
 pub use schedule::{Schedule, ScheduleKind};

@@ -4,6 +4,7 @@ mod data;
 mod dev;
 mod exits;
 mod split;
+mod template;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ pub use data::{DataRecipe, Folders};
 pub use dev::DevRecipe;
 pub use exits::ExitRecipe;
 pub use split::SplitRecipe;
+pub use template::TemplateRecipe;
 
 /// One training, whole. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +60,10 @@ pub struct ModelRecipe {
     /// that word in the language-model head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exits: Option<ExitLayers>,
+    /// What stands around query and document, where it is not what the directory says: the name of a
+    /// template (`bge`, `bge-predict`, `qwen3-reranker`, `rag-retrieval`) or its segments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateRecipe>,
     /// Adapters that are added to the weights before anything is trained, one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<PathBuf>,
@@ -305,6 +311,9 @@ impl Recipe {
                 return Err("train.exits: expected recompute = false and workers that divide                             batches; gradient_cache saves memory here"
                     .to_owned());
             }
+        }
+        if let Some(template) = &self.model.template {
+            template.find()?;
         }
         self.data.check()?;
         self.dev.as_ref().map_or(Ok(()), DevRecipe::check)

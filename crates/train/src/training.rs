@@ -89,6 +89,13 @@ pub fn train(
         },
         ..Settings::read(source, &config)?
     };
+    let settings = match &recipe.model.template {
+        Some(template) => {
+            let bad = |problem| Error::recipe(&run.recipe_path(), problem);
+            Settings { template: Some(template.find().map_err(bad)?), ..settings }
+        }
+        None => settings,
+    };
     let encoder = settings.encoder(source)?;
     let template = settings.template.as_ref();
     encoder.check_vocabulary(config.vocab_size())?;

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use tamis_data::vocabulary::{VocabularyConfig, train};
 use tamis_data::{
-    Batch, DocumentPosition, MaskPlace, PairConfig, PairEncoder, PairParts, Truncation,
-    TruncationReport,
+    Batch, DocumentPosition, MaskPlace, PairConfig, PairEncoder, PairParts, RowTemplate,
+    Truncation, TruncationReport,
 };
 use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
@@ -306,4 +306,66 @@ mod with_fixtures {
             assert!(checked.iter().any(|checked| checked == name), "{name} is not in {checked:?}");
         }
     }
+}
+
+/// A template with something after the query in its segment, and an ending.
+fn template() -> RowTemplate {
+    serde_json::from_str(
+        r#"{"segments": ["begin", {"text": "a {query} ?"}, {"text": "gam"},
+            {"text": "alpha {document}"}, {"text": "beta ?"}], "strip": true}"#,
+    )
+    .expect("a template")
+}
+
+fn with_template(max_length: usize, query_max_length: usize) -> tamis_data::Result<PairEncoder> {
+    let config = PairConfig { max_length, query_max_length, truncation: Truncation::SecondOnly };
+    PairEncoder::with_template(tokenizer(), Some(&template()), config)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn a_template_loses_nothing_but_query_and_document(
+        query in text(), document in text(), max_length in 16usize..60,
+        query_max_length in 4usize..9, limit in prop::option::of(2usize..20),
+    ) {
+        let tokenizer = tokenizer();
+        let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
+        let config =
+            PairConfig { max_length, query_max_length, truncation: Truncation::SecondOnly };
+        let template = RowTemplate { document_max_length: limit, ..template() };
+        let encoder = PairEncoder::with_template(tokenizer.clone(), Some(&template), config).unwrap();
+        let (row, types, report) = encode(&encoder, &query, &document);
+        // By plain rules: the query keeps its start and what follows it, the document its start.
+        let begin = tokenizer.encode("", true).unwrap().get_ids()[..1].to_vec();
+        let (between, after) = (ids("gam"), ids("beta ?"));
+        let whole_query = ids(&format!("a {} ?", query.trim()));
+        let mut kept = whole_query.clone();
+        if kept.len() > query_max_length {
+            kept.truncate(query_max_length - 1);
+            kept.extend(ids("?"));
+        }
+        let whole_document = ids(&format!("alpha {}", document.trim()));
+        let room = max_length - begin.len() - kept.len() - between.len() - after.len();
+        let n = whole_document.len().min(room).min(limit.unwrap_or(usize::MAX));
+        let expected =
+            [&begin[..], &kept, &between, &whole_document[..n], &after].concat();
+        prop_assert_eq!(&row, &expected);
+        let first = row.len() - after.len() - n;
+        let is_document = |place: usize| (first..first + n).contains(&place);
+        prop_assert!(types.iter().enumerate().all(|(i, &kind)| (kind == 1) == is_document(i)));
+        let dropped = whole_query.len().saturating_sub(query_max_length) + whole_document.len() - n;
+        prop_assert_eq!(report.dropped_tokens, dropped as u64);
+        prop_assert_eq!(report.truncated_queries, u64::from(whole_query.len() > query_max_length));
+    }
+}
+
+#[test]
+fn a_template_longer_than_a_row_is_refused() {
+    assert!(with_template(16, 4).is_ok());
+    let error = with_template(8, 4).unwrap_err().to_string();
+    assert!(error.contains("leave no room for a document within max_length `8`"), "{error}");
+    let error = with_template(16, 1).unwrap_err().to_string();
+    assert!(error.contains("leaves no room for a query"), "{error}");
 }

@@ -74,7 +74,7 @@ pub fn save(
     }
     let text = json!({
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS",
+        "task_type": if config.architecture().class().ends_with("CausalLM") { "CAUSAL_LM" } else { "SEQ_CLS" },
         "base_model_name_or_path": base,
         "r": lora.rank,
         "lora_alpha": lora.alpha,

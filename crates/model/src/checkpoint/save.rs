@@ -56,6 +56,10 @@ pub fn save(contents: Contents<'_>, directory: &FilePath) -> Result<()> {
 
 fn write(contents: Contents<'_>, directory: &FilePath) -> Result<()> {
     let Contents { model, config, settings, tokenizer } = contents;
+    let other = model
+        .for_saving(config)
+        .map_err(|problem| Error::weights(&directory.join("model.safetensors"), problem))?;
+    let (model, config) = other.as_ref().map_or((model, config), |(model, config)| (model, config));
     for name in TOKENIZER_FILES {
         let from = tokenizer.join(name);
         if from.exists() {
@@ -66,7 +70,9 @@ fn write(contents: Contents<'_>, directory: &FilePath) -> Result<()> {
     // What Tamis serves is what sentence-transformers predicts.
     let text = config.clone().with_activation_path(settings.activation.torch_path()).to_json();
     fs::write(&path, text).map_err(|error| Error::io(&path, error))?;
-    settings.write(directory)?;
+    // Words are gone where their rows became a head.
+    let answers = settings.answers.clone().filter(|_| other.is_none());
+    Settings { answers, ..settings.clone() }.write(directory)?;
     let mut collect = Collect { config, path: Path::default(), tensors: Vec::new() };
     model.visit(&mut collect);
     for (name, json) in config.modules().iter().flat_map(|modules| &modules.files) {

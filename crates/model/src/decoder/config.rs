@@ -37,6 +37,15 @@ pub(crate) enum Reads {
     Exits(ExitShape),
 }
 
+/// What becomes of the logits of words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WordLogits {
+    /// Where set, a logit becomes `cap * tanh(logit / cap)`.
+    pub(crate) cap: Option<f32>,
+    /// What logits are divided by before.
+    pub(crate) divisor: f32,
+}
+
 /// What the published code of a family does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Published {
@@ -106,6 +115,12 @@ impl DecoderConfig {
             (Reads::Answers(_), _) | (_, Family::MiniCpm) => Some("bge"),
             (Reads::Exits(_), _) => Some("bge-predict"),
         }
+    }
+
+    /// What becomes of the logits of words, if words answer.
+    pub(crate) fn word_logits(&self) -> Option<WordLogits> {
+        let words = WordLogits { cap: self.logit_cap, divisor: self.logit_divisor };
+        matches!(self.reads, Reads::Answers(_)).then_some(words)
     }
 
     /// What the published code of the family does.

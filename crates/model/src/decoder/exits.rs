@@ -1,7 +1,7 @@
 //! A pass that stops at several depths, and shortens documents on its way.
 
-use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
-use tamis_ops::{AttentionConfig, Rows};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData, activation};
+use tamis_ops::{AttentionConfig, Rows, in_f32};
 
 use super::layer::DecoderLayer;
 use super::spans::{Merge, Source, Spans};
@@ -154,7 +154,7 @@ fn merged(
         None => present,
         Some(seen) => {
             let [n_rows, longest, _] = seen.dims();
-            let by_place: Tensor<1> = seen.sum_dim(2).reshape([n_rows * longest]);
+            let by_place: Tensor<1> = seen.cast(DType::F32).sum_dim(2).reshape([n_rows * longest]);
             let places: Vec<usize> = padded_places(rows, (longest, before), &sources);
             let weights = by_place.select(0, input.places(&places)).reshape([n_groups, ratio]);
             // Where nobody is seen, all count alike: no zero is divided by zero.
@@ -165,7 +165,10 @@ fn merged(
     };
     let weights = weights.clone() / weights.sum_dim(1);
     let tokens = x.clone().select(0, input.places(&sources)).reshape([n_groups, ratio, hidden]);
-    let groups: Tensor<2> = (tokens * weights.unsqueeze_dim(2)).sum_dim(1).squeeze_dim(1);
+    // Sums in single precision, whatever the decoder computes in.
+    let weighed = tokens.cast(DType::F32) * weights.unsqueeze_dim(2);
+    let groups: Tensor<2> = weighed.sum_dim(1).squeeze_dim(1);
+    let groups = groups.cast(x.dtype());
     let order: Vec<usize> = merge
         .tokens
         .iter()
@@ -227,7 +230,8 @@ fn probabilities(
     let hidden = TensorData::new(hidden, [n_rows, 1, longest, 1]);
     let hidden =
         Tensor::<4, Bool>::from_data(hidden, &device).expand([n_rows, n_kv_heads, longest, group]);
-    let probabilities = activation::softmax(scores.mask_fill(hidden, -1e9), 2);
+    let probabilities =
+        in_f32(scores, |scores| activation::softmax(scores.mask_fill(hidden, -1e9), 2));
     probabilities.swap_dims(1, 2).reshape([n_rows, longest, n_heads])
 }
 
@@ -296,6 +300,7 @@ impl Column {
         let mask: Vec<f32> =
             self.is_padded(rows).into_iter().map(|padded| f32::from(u8::from(padded))).collect();
         let mask = Tensor::<2>::from_data(TensorData::new(mask, [n_rows, 1]), &last.device());
+        let mask = mask.cast(last.dtype());
         own * mask.clone() + last * (-mask + 1.0)
     }
 

@@ -34,6 +34,12 @@ impl LastTokenHead {
         Self { words: Some(Words { cap, divisor }), ..self }
     }
 
+    /// The same with this weight: `[hidden, labels]`.
+    pub(crate) fn filled(mut self, weight: Tensor<2>) -> Self {
+        self.classifier.fill(weight);
+        self
+    }
+
     /// The rows as they are in memory: `[hidden, rows]`.
     pub(crate) fn weight(&self) -> Tensor<2> {
         self.classifier.weight()

@@ -8,7 +8,7 @@ use tamis_data::{
     Batch, PairConfig, PairEncoder, RowTemplate, TextGroup, Truncation, TruncationReport,
 };
 use tamis_model::{
-    AnswerWords, CrossEncoder, DropoutSeeds, Reranker, Settings, adapter, checkpoint,
+    AnswerWords, CrossEncoder, DropoutSeeds, Effort, Reranker, Settings, adapter, checkpoint,
 };
 
 mod with_fixtures {
@@ -141,7 +141,19 @@ mod with_fixtures {
             let what = format!("{} {}", text("model"), text("special_token"));
             assert_rows(&encoded(&folder, &settings, &pairs), &rows(&case["batch"]), &what);
             let copy = with_settings(text("model"), &settings);
-            assert_scores(&scores(copy.path(), &pairs), &floats(&case["logits"]), &what);
+            let (mut found, mut wanted) = (scores(copy.path(), &pairs), floats(&case["logits"]));
+            if case["pad_token_id_tokenizer"] != case["pad_token_id_config"] {
+                // The original pads with one token and looks for the end of another: in a row that it
+                // padded it reads the padding.
+                let full = |row: &Vec<u32>| row.len() == max_length;
+                let is_full: Vec<bool> = rows(&case["batch"]).iter().map(full).collect();
+                let mut kept = is_full.iter();
+                found.retain(|_| *kept.next().unwrap());
+                let mut kept = is_full.iter();
+                wanted.retain(|_| *kept.next().unwrap());
+                assert!(found.len() > 3, "most rows are full");
+            }
+            assert_scores(&found, &wanted, &what);
             n += 1;
         }
         assert!(n > 0, "there are cases that the original could run");
@@ -165,15 +177,26 @@ mod with_fixtures {
         let words = AnswerWords { yes: "yes".to_owned(), no: Some("no".to_owned()) };
         let settings =
             Settings { answers: Some(words), ..settings(max_length, longest_query, template) };
+        // One query leaves no room for its document: the original drops the document's label too, and
+        // here the query gives way.
+        let is_long = |row: &usize| pairs[*row].1.starts_with('泰');
+        let short: Vec<usize> = (0..pairs.len()).filter(|row| !is_long(row)).collect();
+        assert!(short.len() + 1 >= pairs.len());
+        let only = |all: Vec<f32>| -> Vec<f32> { short.iter().map(|&row| all[row]).collect() };
+        let expected_rows = rows(&chat["batch"]);
+        let expected_rows: Vec<Vec<u32>> =
+            short.iter().map(|&row| expected_rows[row].clone()).collect();
+        let pairs: Vec<(&str, &str)> = short.iter().map(|&row| pairs[row]).collect();
         let batch = encoded(&folder, &settings, &pairs);
-        assert_rows(&batch, &rows(&chat["batch"]), "the chat");
+        assert_rows(&batch, &expected_rows, "the chat");
         let copy = with_settings("qwen3_causal", &settings);
-        let (yes, no) = (floats(&chat["true_logit"]), floats(&chat["false_logit"]));
+        let (yes, no) = (only(floats(&chat["true_logit"])), only(floats(&chat["false_logit"])));
         let expected: Vec<f32> = yes.iter().zip(&no).map(|(yes, no)| yes - no).collect();
         let found = scores(copy.path(), &pairs);
         assert_scores(&found, &expected, "yes less no");
         let probabilities: Vec<f32> = found.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect();
-        assert_scores(&probabilities, &floats(&chat["scores"]), "the probability of yes");
+        let expected = only(floats(&chat["scores"]));
+        assert_scores(&probabilities, &expected, "the probability of yes");
     }
 
     #[test]
@@ -220,6 +243,71 @@ mod with_fixtures {
             n += 1;
         }
         assert!(n > 0, "there are cases");
+    }
+
+    #[test]
+    fn a_model_that_answers_with_words_is_saved_with_a_head_of_its_own() {
+        for (model, no) in
+            [("llama_causal", None), ("qwen2_causal", Some("No")), ("gemma2_causal", None)]
+        {
+            let words = AnswerWords { yes: "Yes".to_owned(), no: no.map(str::to_owned) };
+            let template = RowTemplate::bge("Yes or No?");
+            let settings = Settings { answers: Some(words), ..settings(64, 20, template) };
+            let copy = with_settings(model, &settings);
+            let loaded = checkpoint::load(copy.path(), None, &Device::flex()).unwrap();
+            let saved = tempfile::tempdir().unwrap();
+            let place = saved.path().join("saved");
+            let contents = checkpoint::Contents {
+                model: &loaded.model,
+                config: &loaded.config,
+                settings: &settings,
+                tokenizer: copy.path(),
+            };
+            checkpoint::save(contents, &place).unwrap();
+            let pairs = [("what is rain", "water that falls"), ("salt", "a long text about salt")];
+            assert_scores(&scores(&place, &pairs), &scores(copy.path(), &pairs), model);
+        }
+    }
+
+    #[test]
+    fn what_a_group_begins_with_is_computed_once_and_changes_nothing() {
+        let documents = ["", "water", "Yes, it is so.", "a much longer text about rain and snow"];
+        for model in
+            ["mistral_causal", "gemma2_causal", "qwen3_causal", "llama_seqcls", "matroyshka"]
+        {
+            let efforts = match model {
+                "matroyshka" => vec![
+                    Effort { exits: vec![2, 4, 5], ..Effort::default() },
+                    Effort { exits: vec![3, 5], ratio: 2, compress_layers: vec![1, 3] },
+                ],
+                _ => vec![Effort::default()],
+            };
+            let folder = fixture("models").join(model);
+            let open = || Reranker::open(&folder, &Device::flex()).unwrap();
+            let settings = Settings {
+                max_length: 120,
+                query_max_length: 30,
+                template: Some(RowTemplate::bge("Predict.")),
+                ..open().settings().clone()
+            };
+            let shared = open().with_settings(settings.clone()).unwrap();
+            let apart = open().with_settings(settings).unwrap().with_shared_prefixes(false);
+            let groups: Vec<TextGroup<'_>> = ["what is rain", "is salt a stone"]
+                .map(|query| TextGroup { query, documents: documents.to_vec() })
+                .into();
+            for effort in efforts {
+                let (found, _) = shared.score_at(&groups, &effort).unwrap();
+                let (expected, _) = apart.score_at(&groups, &effort).unwrap();
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert_eq!(found.depth, expected.depth);
+                    let pairs = found.scores.iter().flatten().zip(expected.scores.iter().flatten());
+                    for (a, b) in pairs {
+                        assert!((a - b).abs() <= 1e-5 * (1.0 + b.abs()), "{model}: {a} and {b}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -278,7 +278,7 @@ fn gradients_go_through_merged_tokens_and_their_weights() {
                 }
             }
         }
-        let on_tape = model.clone().to_device(&Device::flex().autodiff());
+        let on_tape = model.clone().train();
         let a = input_on(&Device::flex().autodiff());
         let fixed = Compatibility::default();
         let mut exits = on_tape.exit_logits(&a, &effort, fixed, DropoutSeeds::inference()).unwrap();

@@ -12,6 +12,9 @@ const TOLERANCE: f32 = 1e-4;
 /// The bar of the project for bfloat16.
 const HALF_TOLERANCE: f32 = 2e-2;
 
+/// The same for decoders, whose fixtures are drawn wider: PyTorch's own is 3e-2 to 11e-2 away on them.
+const DECODER_HALF_TOLERANCE: f32 = 6e-2;
+
 /// The same where every activation is bfloat16 too: PyTorch's own is up to 2.7e-2 away on this set.
 const ALL_HALF_TOLERANCE: f32 = 3e-2;
 
@@ -44,10 +47,12 @@ mod with_fixtures {
                 println!("{name}: not covered yet, {kind}");
                 continue;
             }
-            match compare(&folder, &Golden::read(&folder).unwrap(), &device) {
+            let golden = Golden::read(&folder).unwrap();
+            match compare(&folder, &golden, &device) {
                 Ok(parity) => {
                     println!("{name}: {parity:?}");
-                    if !parity.holds(TOLERANCE) || parity.hidden_states.len() < 2 {
+                    let has_states = parity.hidden_states.len() >= 2 || !golden.cases().is_empty();
+                    if !parity.holds(TOLERANCE) || !has_states {
                         problems.push(format!("{name}: {parity:?}"));
                     }
                 }
@@ -61,7 +66,7 @@ mod with_fixtures {
 
     /// The encoders of the set that miss the bar of bfloat16.
     fn beyond_half(
-        tolerance: f32,
+        (tolerance, decoder_tolerance): (f32, f32),
         compare: impl Fn(&Path, &Golden) -> tamis_model::Result<Parity>,
     ) -> Vec<String> {
         let (mut n_compared, mut problems) = (0, Vec::new());
@@ -69,9 +74,16 @@ mod with_fixtures {
             if !Golden::is_covered(&kind) {
                 continue;
             }
-            let parity = compare(&folder, &Golden::read(&folder).unwrap()).unwrap();
+            let golden = Golden::read(&folder).unwrap();
+            if golden.logits().is_none() && !golden.cases().is_empty() {
+                // The grid of exits and ratios has its bar in single precision.
+                continue;
+            }
+            let parity = compare(&folder, &golden).unwrap();
             // Of a PreTTR there are twenty times as many scores, and no bounded function before them.
             let tolerance = if kind == "prettr" { 2.0 * tolerance } else { tolerance };
+            let is_decoder = kind.starts_with("decoder");
+            let tolerance = if is_decoder { decoder_tolerance } else { tolerance };
             if !parity.scores_hold(tolerance) {
                 problems.push(format!("{}: {parity:?}", folder.display()));
             }
@@ -84,7 +96,7 @@ mod with_fixtures {
     #[test]
     fn every_encoder_stays_close_in_bfloat16() {
         let device = Device::flex();
-        let problems = beyond_half(HALF_TOLERANCE, |folder, golden| {
+        let problems = beyond_half((HALF_TOLERANCE, DECODER_HALF_TOLERANCE), |folder, golden| {
             compare_at(folder, golden, &device, Precision::Bf16)
         });
         assert!(problems.is_empty(), "{}", problems.join("\n"));
@@ -94,9 +106,10 @@ mod with_fixtures {
     #[test]
     fn every_encoder_stays_close_with_all_of_it_in_bfloat16() {
         let device = Device::flex();
-        let problems = beyond_half(ALL_HALF_TOLERANCE, |folder, golden| {
-            compare_as(folder, golden, &device, |model| model.computing_in(DType::BF16))
-        });
+        let problems =
+            beyond_half((ALL_HALF_TOLERANCE, 2.0 * DECODER_HALF_TOLERANCE), |folder, golden| {
+                compare_as(folder, golden, &device, |model| model.computing_in(DType::BF16))
+            });
         assert!(problems.is_empty(), "{}", problems.join("\n"));
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tamis_data::{PrepareOptions, Sources, prepare};
-use tamis_train::{Outcome, Recipe, RunDirectory};
+use tamis_train::{Init, Outcome, Recipe, RunDirectory};
 
 use super::runs;
 
@@ -64,6 +64,62 @@ fn models_of_parts_train() {
     }
 }
 
+/// A folder with a small decoder: with exits, or one that answers with a word or has a label.
+fn decoder(folder: &Path, has_exits: bool, init: Init) -> PathBuf {
+    let class = if init == Init::NewHead { "ForSequenceClassification" } else { "ForCausalLM" };
+    let config = json!({
+        "model_type": "llama", "architectures": [format!("Llama{class}")], "vocab_size": 400,
+        "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32,
+        "initializer_range": 0.2, "layer_wise": has_exits, "start_layer": 1, "num_labels": 1,
+    });
+    let out = folder.join(format!("decoder-{has_exits}-{class}"));
+    std::fs::create_dir_all(&out).unwrap();
+    std::fs::write(out.join("config.json"), config.to_string()).unwrap();
+    std::fs::copy(folder.join("model/tokenizer.json"), out.join("tokenizer.json")).unwrap();
+    out
+}
+
+/// Losses of a few steps of self-distillation over every exit.
+fn self_distillation(folder: &Path, name: &str, changes: &[&str]) -> Vec<f64> {
+    let data = folder.join("distilled");
+    let text = format!(
+        "seed = 3\n[model]\npath = {model:?}\ninit = \"scratch\"\n\
+         template = {{ segments = [{{ text = \"{{query}}\" }}, {{ text = \"{{document}}\" }}, \
+         {{ text = \"an\" }}] }}\n\
+         [data]\ntrain = {data:?}\nmax_length = 16\nquery_max_length = 4\ngroup_size = 4\n\
+         shortage = \"repeat\"\n\
+         [train]\nlr = 1e-2\nsteps = 12\ngroups_per_batch = 4\nwarmup_ratio = 0.0\n\
+         [train.exits]\nratios = [1, 2]\ncompress_layers = [1, 2]\n",
+        model = decoder(folder, true, Init::Scratch),
+    );
+    let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+    let recipe = Recipe::parse(&text, &changes, Path::new("recipe.toml")).unwrap();
+    let directory = RunDirectory::create(&folder.join(name), &recipe).unwrap();
+    runs::run(&recipe, &directory, None);
+    let log = std::fs::read_to_string(directory.log_path()).unwrap();
+    log.lines()
+        .filter_map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["loss"].as_f64()
+        })
+        .collect()
+}
+
+#[test]
+fn self_distillation_learns_and_its_gradient_cache_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    runs::task(folder.path());
+    distilled(folder.path());
+    let direct = self_distillation(folder.path(), "direct", &[]);
+    assert_eq!(direct.len(), 12);
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!(mean(&direct[8..]) < mean(&direct[..4]), "{direct:?}");
+    let cached = self_distillation(folder.path(), "cached", &["train.gradient_cache=3"]);
+    for (a, b) in direct.iter().zip(&cached) {
+        assert!((a - b).abs() < 1e-3 * a, "{direct:?}, {cached:?}");
+    }
+}
+
 #[test]
 fn every_recipe_trains_on_small_data() {
     let folder = tempfile::tempdir().unwrap();
@@ -74,9 +130,19 @@ fn every_recipe_trains_on_small_data() {
     for path in paths {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let written = Recipe::read(&path, &[]).unwrap();
-        let data = if written.train.loss.needs_teacher() { &distilled } else { &labelled };
+        let exits = written.train.exits.as_ref();
+        let is_decoder = exits.is_some() || written.model.template.is_some();
+        let needs_teacher = match exits {
+            Some(exits) => exits.loss.method.needs_teacher(),
+            None => written.train.loss.needs_teacher(),
+        };
+        let data = if needs_teacher { &distilled } else { &labelled };
+        let model = match is_decoder {
+            true => decoder(folder.path(), exits.is_some(), written.model.init),
+            false => folder.path().join("model"),
+        };
         let mut changes = vec![
-            format!("model.path={:?}", folder.path().join("model")),
+            format!("model.path={model:?}"),
             "model.init=scratch".to_owned(),
             format!("data.train={data:?}"),
             "data.max_length=16".to_owned(),
@@ -90,6 +156,16 @@ fn every_recipe_trains_on_small_data() {
                 ["join_layer=1", "query_masks=2", "position=fixed:8"]
                     .map(|change| format!("model.split.{change}")),
             );
+        }
+        if is_decoder {
+            changes.push(
+                "model.template={segments=[{text=\"a {query}\"},{text=\"{document}\"},{text=\"an\"}]}"
+                    .to_owned(),
+            );
+            changes.push("model.adapters=[]".to_owned());
+        }
+        if exits.is_some_and(|exits| !exits.compress_layers.is_empty()) {
+            changes.push("train.exits.compress_layers=[1]".to_owned());
         }
         if written.dev.is_some() {
             changes.push(format!("dev.dataset={labelled:?}"));
