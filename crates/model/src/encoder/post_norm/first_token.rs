@@ -72,14 +72,17 @@ impl FirstToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, Distribution, Int};
+    use burn::tensor::{Device, Int, TensorData};
     use tamis_ops::{AttentionConfig, Dropout, attention, linear};
 
     #[test]
     fn it_is_attention_at_first_tokens() {
         let device = Device::flex();
+        // Anything without a pattern, the same in every run.
         let random = |shape: [usize; 2]| {
-            Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device)
+            let values: Vec<f32> =
+                (0..shape[0] * shape[1]).map(|i| (i as f32 * 12.9898 + 0.5).sin()).collect();
+            Tensor::<2>::from_data(TensorData::new(values, shape), &device)
         };
         let rows = Rows::from_lengths(&[3, 1, 40]);
         let (x, weight) = (random([44, 24]), random([24, 72]));
@@ -91,6 +94,7 @@ mod tests {
         let first = FirstToken::new(weight, bias, 3).unwrap();
         let found = first.context(&x, x.clone().select(0, starts), &rows);
         let worst: f32 = (found - expected).abs().max().into_scalar();
-        assert!(worst < 2e-6, "{worst}");
+        // Values go up to 5, and both sides sum dozens of their products in another order.
+        assert!(worst < 1e-5, "{worst}");
     }
 }
