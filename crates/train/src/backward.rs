@@ -39,6 +39,37 @@ pub(crate) struct Backward<'a> {
     pub(crate) scale: f64,
 }
 
+/// A forward pass, and the way back from its scores.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
+enum Pass {
+    /// The scores, with the graph that made them.
+    Graph(Tensor<1>),
+    /// What its blocks read, to be worked out again.
+    Tape(Tape),
+}
+
+impl Pass {
+    fn scores(&self) -> Vec<f32> {
+        match self {
+            Self::Graph(scores) => numbers(scores.clone()),
+            Self::Tape(tape) => tape.scores.clone(),
+        }
+    }
+
+    /// Adds the gradient of `Σ score · gradient`.
+    fn pull_back(
+        self,
+        backward: &Backward<'_>,
+        gradient: &[f32],
+        grads: &mut GradientsAccumulator<CrossEncoder>,
+    ) {
+        match self {
+            Self::Graph(scores) => backward.surrogate(scores, gradient, grads),
+            Self::Tape(tape) => tape.unroll(backward, gradient, grads),
+        }
+    }
+}
+
 /// The loss of a micro-batch times its share, and the gradient of that.
 type Result<T> = std::result::Result<T, WorkerLost>;
 
@@ -63,9 +94,10 @@ impl Backward<'_> {
             _ => 0..n_rows,
         };
         match self.cache_rows {
-            None if self.recompute => self.recomputed(micro, shares, seed, rows, grads),
             Some(size) => self.cached(micro, shares, seed, rows, size, grads),
-            None if rows.len() < n_rows => self.gathered(micro, shares, seed, rows, grads),
+            None if self.recompute || rows.len() < n_rows => {
+                self.gathered(micro, shares, seed, rows, grads)
+            }
             None => Ok(self.direct(micro, shares, seed, grads)),
         }
     }
@@ -110,7 +142,7 @@ impl Backward<'_> {
             let batch = part(&micro.batch, sub_batch(start));
             let seeds = DropoutSeeds::training(sub_seed(seed, start));
             scores.extend(match self.recompute {
-                true => self.tape(&batch, seeds).scores,
+                true => Tape::record(self, &batch, seeds).scores,
                 false => numbers(self.scores(&plain, &batch, &plain_device, seeds).rows()),
             });
         }
@@ -119,43 +151,12 @@ impl Backward<'_> {
             let batch = part(&micro.batch, sub_batch(start));
             // The same seeds: the same elements are dropped as in the first pass.
             let seeds = DropoutSeeds::training(sub_seed(seed, start));
-            let gradient = &gradient[sub_batch(start)];
-            if self.recompute {
-                self.tape(&batch, seeds).unroll(self, gradient, grads);
-            } else {
-                let scores = self.scores(self.model, &batch, self.device, seeds).rows();
-                self.surrogate(scores, gradient, grads);
-            }
+            self.pass(&batch, seeds).pull_back(self, &gradient[sub_batch(start)], grads);
         }
         Ok(value)
     }
 
-    /// All rows in one pass that keeps what every block reads, and then backwards, block by block.
-    fn recomputed(
-        &self,
-        micro: &MicroBatch,
-        shares: &[f64],
-        seed: u64,
-        rows: Range<usize>,
-        grads: &mut GradientsAccumulator<CrossEncoder>,
-    ) -> Result<f64> {
-        let tape = (!rows.is_empty()).then(|| {
-            let seeds = DropoutSeeds::training(sub_seed(seed, rows.start));
-            self.tape(&part(&micro.batch, rows.clone()), seeds)
-        });
-        let scores = tape.as_ref().map(|tape| tape.scores.clone()).unwrap_or_default();
-        let (value, gradient) = self.score_gradient(micro, shares, &scores)?;
-        if let Some(tape) = tape {
-            tape.unroll(self, &gradient[rows], grads);
-        }
-        Ok(value)
-    }
-
-    fn tape(&self, batch: &Batch, seeds: DropoutSeeds) -> Tape {
-        Tape::record(self, batch, seeds)
-    }
-
-    /// A share of the rows in one pass, the loss from the scores of all workers.
+    /// The rows of this worker in one pass, the loss from the scores of all workers.
     fn gathered(
         &self,
         micro: &MicroBatch,
@@ -166,14 +167,22 @@ impl Backward<'_> {
     ) -> Result<f64> {
         let own = (!rows.is_empty()).then(|| {
             let seeds = DropoutSeeds::training(sub_seed(seed, rows.start));
-            self.scores(self.model, &part(&micro.batch, rows.clone()), self.device, seeds).rows()
+            self.pass(&part(&micro.batch, rows.clone()), seeds)
         });
-        let scores = own.clone().map(numbers).unwrap_or_default();
+        let scores = own.as_ref().map(Pass::scores).unwrap_or_default();
         let (value, gradient) = self.score_gradient(micro, shares, &scores)?;
         if let Some(own) = own {
-            self.surrogate(own, &gradient[rows], grads);
+            own.pull_back(self, &gradient[rows], grads);
         }
         Ok(value)
+    }
+
+    /// A forward pass that can be gone back through.
+    fn pass(&self, batch: &Batch, seeds: DropoutSeeds) -> Pass {
+        if self.recompute {
+            return Pass::Tape(Tape::record(self, batch, seeds));
+        }
+        Pass::Graph(self.scores(self.model, batch, self.device, seeds).rows())
     }
 
     /// The loss from this worker's scores and those of the others, and its gradient for every row.

@@ -78,16 +78,14 @@ pub fn train(
     {
         return Err(Error::recipe(&run.recipe_path(), problem));
     }
+    let of_source = Settings::read(source, &config)?;
     let settings = Settings {
         max_length: recipe.data.max_length,
         query_max_length: recipe.data.query_max_length,
         truncation: recipe.data.truncation,
         activation: activation(&recipe.train.loss),
-        parts: match &recipe.model.split {
-            Some(split) => Some(split.parts()),
-            None => Settings::read(source, &config)?.parts,
-        },
-        ..Settings::read(source, &config)?
+        parts: recipe.model.split.map(|split| split.parts()).or(of_source.parts),
+        ..of_source
     };
     let settings = match &recipe.model.template {
         Some(template) => {
