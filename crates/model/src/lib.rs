@@ -34,7 +34,9 @@ pub use head::{
 };
 pub use input::Input;
 pub use long_document::{LongDocuments, WindowPooling};
-pub use reranker::{ExitScores, IdGroup, OpenOptions, Reranker, TermCandidate, TermGroup};
+pub use reranker::{
+    ExitScores, IdGroup, OpenOptions, Reranker, RowOptions, Rows, TermCandidate, TermGroup,
+};
 pub use scores::Scores;
 pub use settings::{Activation, AnswerWords, Settings};
 pub use split::{Compressor, CompressorConfig, SplitConfig, SplitScore};
