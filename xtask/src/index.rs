@@ -13,7 +13,7 @@ use tamis_data::term_store::{
 use tamis_data::{ErrorKind, TruncationReport, format};
 use tamis_model::{Precision, Reranker};
 
-use crate::device::device;
+use tamis_model::device;
 use crate::model;
 use crate::progress::{Progress, say};
 

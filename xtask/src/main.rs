@@ -6,7 +6,6 @@ mod convert;
 mod crate_docs;
 mod datasets;
 mod decoder;
-mod device;
 mod evaluate;
 mod fuse;
 mod index;

@@ -15,7 +15,7 @@ use tamis_model::{Config, Reranker};
 use tamis_train::{Outcome, Recipe, RunDirectory};
 
 use crate::crate_docs;
-use crate::device::device;
+use tamis_model::device;
 use crate::progress::{Progress, say};
 use crate::rerank::{Files, rerank_files};
 use crate::tidy::workspace_root;

@@ -10,7 +10,7 @@ use tamis_data::mine::{MineOptions, MineQuery, MineReport, Pick, Rule, select};
 use tamis_data::{DocId, QueryId, Run, ScoredDocument, TextGroup, format, output};
 use tamis_model::{Precision, Reranker};
 
-use crate::device::device;
+use tamis_model::device;
 use crate::model;
 use crate::progress::{Progress, say};
 

@@ -16,7 +16,7 @@ use tamis_model::{
 };
 
 use crate::decoder::DecoderArgs;
-use crate::device::device;
+use tamis_model::device;
 use crate::model;
 use crate::progress::{Progress, say};
 

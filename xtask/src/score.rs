@@ -15,7 +15,7 @@ use tamis_model::checkpoint::NewHead;
 use tamis_model::{OpenOptions, Precision, Reranker};
 
 use crate::decoder::DecoderArgs;
-use crate::device::device;
+use tamis_model::device;
 use crate::model;
 use crate::progress::{Progress, say};
 pub use parts::sha256;

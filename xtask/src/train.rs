@@ -11,7 +11,7 @@ use tamis_train::{
     DevRecord, Event, EventFile, Outcome, Plan, Recipe, RunDirectory, StepRecord, TrainRecipe,
 };
 
-use crate::device::device;
+use tamis_model::device;
 use crate::main_job::main_job;
 use crate::model;
 use crate::progress::{Progress, say};

@@ -214,6 +214,14 @@ impl Reranker {
         Ok(Self { long_documents, ..self })
     }
 
+    /// Whether the model can make an effort.
+    ///
+    /// # Errors
+    /// When it cannot: an exit that was not trained, a layer that there is not.
+    pub fn check_effort(&self, effort: &Effort) -> Result<()> {
+        self.model.exits_of(effort).map(|_| ())
+    }
+
     /// Scores every document of every group: raw logits in the order of the input, and what was cut.
     ///
     /// # Errors

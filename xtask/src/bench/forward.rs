@@ -12,7 +12,7 @@ use tamis_model::{IdGroup, OpenOptions, Precision, Reranker, Settings};
 
 use super::peer::Peer;
 use super::shape::Shape;
-use crate::device::device;
+use tamis_model::device;
 use crate::progress::say;
 
 /// Time the forward pass of a checkpoint beside PyTorch, ONNX Runtime and candle.

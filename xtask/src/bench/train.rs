@@ -14,7 +14,7 @@ use tamis_train::{Learner, MicroBatch, OptimizerRecipe, Schedule, ScheduleKind};
 
 use super::peer::Peer;
 use super::shape::Shape;
-use crate::device::device;
+use tamis_model::device;
 use crate::progress::say;
 
 /// Candidates of a group; benches/train/peer.py has the same.
