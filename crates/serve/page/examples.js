@@ -1,0 +1,73 @@
+// Requests that show a newcomer what a reranker does.
+
+const handbook = [
+  "Handbook of the river library.",
+  "Everyone who lives, works or studies in the valley can become a member; a letter with your address and a document with a photograph are enough, and the card is made while you wait.",
+  "A member may have twelve things at home at a time, of which three may be films and two may be musical instruments; reference works, maps older than a century and the newspapers of the current month stay in the house.",
+  "Books are lent for four weeks, films for one week, instruments for a term of three months.",
+  "You can renew a loan twice, at the desk, by telephone or on the web, unless somebody else has asked for it.",
+  "A book that somebody waits for is marked with a yellow strip when it comes back and is kept for eight days on the shelf behind the entrance.",
+  "Who brings something back late pays ten cents a day; children pay nothing, but cannot borrow until everything is back.",
+  "What is lost is replaced by the same work in the same or a later edition, or by its price and a fee of four euros for the work on the catalogue.",
+  "The reading room on the first floor has sixty places, twenty of them with a socket and a lamp; it is quiet there, and telephones stay in their pockets.",
+  "On the second floor there are four rooms for groups, for up to eight people, with a screen and a board; they can be booked two weeks ahead for at most three hours.",
+  "The workshop in the cellar has a press for bookbinding, two sewing machines, a soldering station and a printer for plastics; the first use is with an introduction, on Tuesdays at five.",
+  "The children's library has its own entrance from the garden and its own toilets, a corner for the smallest with carpets and pillows, and a shelf of games that may be played there.",
+  "Every second Saturday somebody reads aloud, at ten for those under six and at eleven for those above; it costs nothing and nobody needs to register.",
+  "The collection on the history of the valley has parish registers since 1641, the plans of the two mills, four thousand photographs and the papers of the weavers' guild.",
+  "It is kept at eighteen degrees and may be used in the small reading room with clean hands and a pencil; ask three days ahead, because most of it is brought from the store.",
+  "Photographs for your own use are allowed without flash; whoever prints one tells us where it came from.",
+  "Gifts of books are welcome if they are not older than ten years and not damp; what we cannot use is sold in June for the benefit of the children's library.",
+  "The library's van stops in the villages upstream on Mondays and in those downstream on Thursdays; its timetable hangs in the shops and at the bus stops.",
+  "There is coffee in the hall from a machine that takes coins and cards, and a table for those who bring their own bread.",
+  "The lift is to the right of the entrance; there are two wheelchairs to borrow, a magnifying screen, and large headphones for the films.",
+  "Dogs that work may come in, other dogs wait at the rings in the shade, where there is water.",
+  "We are open from Tuesday to Friday from nine in the morning to seven in the evening, and on Saturday until two.",
+  "On public holidays the house is closed, with one exception: on the first of May we open at eleven, because the market is held in front of our door.",
+].join(" ");
+
+export const EXAMPLES = [
+  {
+    name: "A question and eight answers",
+    hint: "the best one shares few words with the question",
+    query: "why does bread go stale faster in the fridge?",
+    documents: [
+      "Fridges keep food fresh because bacteria and moulds grow slowly in the cold.",
+      "How to tell whether bread has gone bad: look for spots of mould, smell it, and throw it away when in doubt.",
+      "Our fridge has two bread drawers, a bottle rack and a light that goes out when the door is closed.",
+      "Just above freezing, starch returns to its crystalline form most quickly, and the crumb becomes firm and dry within a day.",
+      "Stale bread makes good croutons: cut it into cubes, turn them in oil and bake them until they are golden.",
+      "Bread rises because yeast turns sugar into gas, which the dough holds like a balloon.",
+      "Freeze a loaf in slices on the day you buy it, and toast them from frozen.",
+      "Why do fast fridges go quiet? The compressor stops when the set temperature is reached.",
+    ].join("\n"),
+  },
+  {
+    name: "A long document",
+    hint: "its beginning alone, against all of it in pieces",
+    query: "is the library open on the first of May?",
+    documents: [
+      { id: "holidays", text: "In most of Europe the first of May is a public holiday, and shops, offices and libraries are closed." },
+      { id: "handbook", text: handbook },
+      { id: "market", text: "The spring market begins on the first of May at nine and fills the square until the evening." },
+      { id: "opening", text: "The swimming pool opens in May. Until then the library lends bathing caps for the indoor pool." },
+      { id: "history", text: "The library was opened in 1902 in the former granary, with four hundred books and one stove." },
+    ].map((document) => JSON.stringify(document)).join("\n"),
+    a: { long_documents: "first" },
+    b: { long_documents: "max" },
+    compare: true,
+  },
+  {
+    name: "One word, two meanings",
+    hint: "a cat, a car and the word for both",
+    query: "how fast can a jaguar run?",
+    documents: [
+      { id: "d1", text: "The Jaguar E-Type of 1961 was among the fastest cars of its time, with a top speed of 240 kilometres an hour." },
+      { id: "d2", text: "Jaguars swim well and often hunt fish, turtles and caimans along rivers." },
+      { id: "d3", text: "Run the engine for ten minutes before you check the oil of a Jaguar." },
+      { id: "d4", text: "Over a short distance the big cat reaches about eighty kilometres an hour, but it tires quickly and prefers to ambush its prey." },
+      { id: "d5", text: "How fast should I run to burn fat? Slowly enough to be able to talk." },
+      { id: "d6", text: "The jaguar is the largest cat of the Americas and the third largest in the world." },
+    ].map((document) => JSON.stringify(document)).join("\n"),
+  },
+];
