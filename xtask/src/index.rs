@@ -13,9 +13,9 @@ use tamis_data::term_store::{
 use tamis_data::{ErrorKind, TruncationReport, format};
 use tamis_model::{Precision, Reranker};
 
-use tamis_model::device;
 use crate::model;
 use crate::progress::{Progress, say};
+use tamis_model::device;
 
 /// Documents that are computed in one call, between two signs of life.
 const DOCUMENTS_PER_CALL: usize = 256;

@@ -16,9 +16,9 @@ use tamis_model::{
 };
 
 use crate::decoder::DecoderArgs;
-use tamis_model::device;
 use crate::model;
 use crate::progress::{Progress, say};
+use tamis_model::device;
 
 /// Queries that are scored in one call, between two signs of life.
 const QUERIES_PER_CALL: usize = 8;

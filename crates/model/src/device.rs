@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 /// # Errors
 /// When the name is none, the binary is built without that kind, or there is no such device.
 pub fn device(name: &str) -> Result<Device> {
-    let problem = |problem: &str| Error::Device { name: name.to_owned(), problem: problem.to_owned() };
+    let problem =
+        |problem: &str| Error::Device { name: name.to_owned(), problem: problem.to_owned() };
     let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
     let index: usize = index.parse().map_err(|_| problem("expected a number after the colon"))?;
     let devices = match kind {

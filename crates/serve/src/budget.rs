@@ -22,10 +22,6 @@ impl Budget {
         Arc::new(Self { limit, used: AtomicUsize::new(0) })
     }
 
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

@@ -150,9 +150,10 @@ impl From<tamis_model::Error> for Failure {
     fn from(error: tamis_model::Error) -> Self {
         use tamis_model::Error;
         match error {
-            Error::Effort { .. } | Error::Overlap { .. } | Error::NoTerms { .. } | Error::EmptyRow => {
-                Self::Invalid(error.to_string())
-            }
+            Error::Effort { .. }
+            | Error::Overlap { .. }
+            | Error::NoTerms { .. }
+            | Error::EmptyRow => Self::Invalid(error.to_string()),
             Error::Data(_) => Self::Invalid(error.to_string()),
             _ => Self::Backend(error.to_string()),
         }

@@ -30,7 +30,9 @@ fn documents(
         return Err(Failure::Empty(format!("{name}: expected one at least, found none")));
     }
     let one = |(place, input): (usize, TextInput)| {
-        input.document(fields).map_err(|problem| Failure::Invalid(format!("{name}[{place}]: {problem}")))
+        input
+            .document(fields)
+            .map_err(|problem| Failure::Invalid(format!("{name}[{place}]: {problem}")))
     };
     inputs.into_iter().enumerate().map(one).collect()
 }
@@ -49,8 +51,9 @@ fn long_documents(
             )),
         };
     };
-    let pooling: WindowPooling =
-        pooling.parse().map_err(|problem| Failure::Invalid(format!("long_documents: {problem}")))?;
+    let pooling: WindowPooling = pooling
+        .parse()
+        .map_err(|problem| Failure::Invalid(format!("long_documents: {problem}")))?;
     if window == Some(0) {
         return Err(Failure::Invalid("window: expected 1 or more, found `0`".to_owned()));
     }

@@ -14,7 +14,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// Every option is also an environment variable: TAMIS_MODEL, TAMIS_PORT ...
 #[derive(Parser)]
-#[command(name = "tamis-serve", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "tamis-serve",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

@@ -93,7 +93,11 @@ impl Models {
                 }
                 Err(failure) => {
                     let problem = failure.to_string();
-                    tracing::error!(model = old.name(), problem, "the model could not be read again");
+                    tracing::error!(
+                        model = old.name(),
+                        problem,
+                        "the model could not be read again"
+                    );
                     "failed"
                 }
             };

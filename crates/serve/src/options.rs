@@ -28,7 +28,13 @@ const DEVICE_BATCH_TOKENS: usize = 16_384;
 pub struct ServeOptions {
     /// A checkpoint folder, NAME=FOLDER, or a name on the hub; may be repeated. The first serves requests
     /// that name no model
-    #[arg(long, env = "TAMIS_MODEL", value_name = "[NAME=]MODEL", value_delimiter = ',', required = true)]
+    #[arg(
+        long,
+        env = "TAMIS_MODEL",
+        value_name = "[NAME=]MODEL",
+        value_delimiter = ',',
+        required = true
+    )]
     pub model: Vec<ModelSpec>,
 
     /// A store of documents that `index` made with a model: MODEL=STORE; may be repeated
@@ -174,7 +180,11 @@ impl ServeOptions {
     /// Refuses numbers that do not go together.
     pub(crate) fn check(&self) -> Result<()> {
         ensure!(self.max_documents > 0, "--max-documents: expected 1 or more, found `0`");
-        ensure!(self.max_body_bytes >= 1024, "--max-body-bytes: expected 1024 or more, found `{}`", self.max_body_bytes);
+        ensure!(
+            self.max_body_bytes >= 1024,
+            "--max-body-bytes: expected 1024 or more, found `{}`",
+            self.max_body_bytes
+        );
         ensure!(
             self.max_bodies_bytes >= self.max_body_bytes,
             "--max-bodies-bytes `{}` is less than --max-body-bytes `{}`",
@@ -189,7 +199,10 @@ impl ServeOptions {
         );
         ensure!(self.max_connections > 0, "--max-connections: expected 1 or more, found `0`");
         ensure!(self.read_timeout_ms > 0, "--read-timeout-ms: expected 1 or more, found `0`");
-        ensure!(self.max_batch_tokens != Some(0), "--max-batch-tokens: expected 1 or more, found `0`");
+        ensure!(
+            self.max_batch_tokens != Some(0),
+            "--max-batch-tokens: expected 1 or more, found `0`"
+        );
         Ok(())
     }
 

@@ -250,7 +250,8 @@ fn terms(model: &Model, request: Request) -> Result<Work, Failure> {
             }
             (None, Some(id)) => {
                 let found = store.find(&id).and_then(|place| store.n_tokens(place));
-                n_tokens.push(n_query + found.map_err(|error| Failure::Invalid(error.to_string()))?);
+                n_tokens
+                    .push(n_query + found.map_err(|error| Failure::Invalid(error.to_string()))?);
                 candidates.push(Candidate::Stored(id));
             }
             (None, None) => {

@@ -12,9 +12,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 use crate::options::ServeOptions;
 
 /// Seconds: from half a millisecond to half a minute.
-const SECONDS: [f64; 15] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+const SECONDS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// Tokens of a batch.
 const TOKENS: [f64; 9] = [64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0];
@@ -45,10 +44,26 @@ pub(crate) fn metrics() -> Result<PrometheusHandle> {
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!("tamis_requests_total", "Requests that were answered");
-    describe_histogram!("tamis_request_seconds", Unit::Seconds, "From a request's head to its answer");
-    describe_histogram!("tamis_tokenization_seconds", Unit::Seconds, "Texts of a request into tokens");
-    describe_histogram!("tamis_queue_seconds", Unit::Seconds, "Until the first row of a request was taken");
-    describe_histogram!("tamis_inference_seconds", Unit::Seconds, "From the first row of a request to its last score");
+    describe_histogram!(
+        "tamis_request_seconds",
+        Unit::Seconds,
+        "From a request's head to its answer"
+    );
+    describe_histogram!(
+        "tamis_tokenization_seconds",
+        Unit::Seconds,
+        "Texts of a request into tokens"
+    );
+    describe_histogram!(
+        "tamis_queue_seconds",
+        Unit::Seconds,
+        "Until the first row of a request was taken"
+    );
+    describe_histogram!(
+        "tamis_inference_seconds",
+        Unit::Seconds,
+        "From the first row of a request to its last score"
+    );
     describe_gauge!("tamis_queue_tokens", "Tokens of the requests that wait or are computed");
     describe_gauge!("tamis_queue_requests", "Requests that wait or are computed");
     describe_histogram!("tamis_batch_tokens", "Tokens of a batch");
@@ -58,8 +73,14 @@ fn describe() {
     describe_counter!("tamis_documents_total", "Documents that were scored");
     describe_counter!("tamis_tokens_total", "Tokens that were scored");
     describe_counter!("tamis_refused_total", "Requests that were refused, by reason");
-    describe_counter!("tamis_cancelled_total", "Requests whose client went away before they were computed");
-    describe_counter!("tamis_disconnected_total", "Requests whose client went away before the answer");
+    describe_counter!(
+        "tamis_cancelled_total",
+        "Requests whose client went away before they were computed"
+    );
+    describe_counter!(
+        "tamis_disconnected_total",
+        "Requests whose client went away before the answer"
+    );
     describe_counter!("tamis_worker_panics_total", "Times that a model panicked");
     describe_counter!("tamis_reloads_total", "Models that were read again, by outcome");
     describe_gauge!("tamis_ready", "1 while requests are taken");

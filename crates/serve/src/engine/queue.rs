@@ -347,11 +347,10 @@ mod tests {
     fn a_row_longer_than_a_batch_goes_alone() {
         let mut bench = Bench::new(10);
         let _first = bench.push(&[2, 50, 2], 0);
-        assert_eq!([bench.next(), bench.next(), bench.next()], [
-            vec![(0, 0..1)],
-            vec![(0, 1..2)],
-            vec![(0, 2..3)]
-        ]);
+        assert_eq!(
+            [bench.next(), bench.next(), bench.next()],
+            [vec![(0, 0..1)], vec![(0, 1..2)], vec![(0, 2..3)]]
+        );
     }
 
     #[test]
@@ -360,11 +359,10 @@ mod tests {
         let _low = bench.push(&[4], -1);
         let _usual = bench.push(&[4], 0);
         let _high = bench.push(&[4], 7);
-        assert_eq!([bench.next(), bench.next(), bench.next()], [
-            vec![(2, 0..1)],
-            vec![(1, 0..1)],
-            vec![(0, 0..1)]
-        ]);
+        assert_eq!(
+            [bench.next(), bench.next(), bench.next()],
+            [vec![(2, 0..1)], vec![(1, 0..1)], vec![(0, 0..1)]]
+        );
     }
 
     #[test]

@@ -93,7 +93,6 @@ fn measure(state: &State, pass: &Pass, took: Duration, n_workers: usize) {
     metrics::histogram!("tamis_batch_requests").record(pass.pieces.len() as f64);
     let speed = pass.n_tokens as f64 * n_workers as f64 / took.as_secs_f64().max(1e-6);
     let before = state.speed();
-    let smooth =
-        if before > 0.0 { before + SMOOTHING * (speed - before) } else { speed };
+    let smooth = if before > 0.0 { before + SMOOTHING * (speed - before) } else { speed };
     state.speed.store(smooth.to_bits(), Ordering::Relaxed);
 }

@@ -33,10 +33,7 @@ impl Worker {
 }
 
 /// Starts the thread of a worker.
-pub(super) fn start(
-    index: usize,
-    commands: UnboundedSender<Command>,
-) -> std::io::Result<Worker> {
+pub(super) fn start(index: usize, commands: UnboundedSender<Command>) -> std::io::Result<Worker> {
     let (passes, inbox) = channel();
     thread::Builder::new()
         .name(format!("worker-{index}"))

@@ -85,8 +85,13 @@ impl ScoreRequest {
         let query = |(place, query): (usize, TextInput)| {
             query.query().map_err(|error| Failure::Invalid(format!("queries[{place}]: {error}")))
         };
-        let queries: Vec<String> =
-            self.queries.into_list().into_iter().enumerate().map(query).collect::<Result<_, _>>()?;
+        let queries: Vec<String> = self
+            .queries
+            .into_list()
+            .into_iter()
+            .enumerate()
+            .map(query)
+            .collect::<Result<_, _>>()?;
         let documents = documents(self.documents.into_list(), "documents", None)?;
         let n_queries = queries.len();
         let groups = match <[String; 1]>::try_from(queries) {

@@ -110,8 +110,10 @@ fn own_text(mut object: Map<String, Value>) -> Result<Option<String>, String> {
     };
     let part = |part: &Value| {
         let text = part.get("text").and_then(Value::as_str);
-        text.ok_or_else(|| "content: expected parts of type `text`; this model reads text only".to_owned())
-            .map(str::to_owned)
+        text.ok_or_else(|| {
+            "content: expected parts of type `text`; this model reads text only".to_owned()
+        })
+        .map(str::to_owned)
     };
     Ok(Some(parts.iter().map(part).collect::<Result<Vec<_>, _>>()?.join("\n")))
 }
@@ -120,7 +122,9 @@ fn own_text(mut object: Map<String, Value>) -> Result<Option<String>, String> {
 fn joined(object: &Map<String, Value>, fields: &[String]) -> Result<String, String> {
     let value = |name: &String| match object.get(name) {
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Null) | None => Err(format!("there is no field `{name}`, which rank_fields names")),
+        Some(Value::Null) | None => {
+            Err(format!("there is no field `{name}`, which rank_fields names"))
+        }
         Some(other) => Ok(other.to_string()),
     };
     if let [field] = fields {
@@ -134,7 +138,10 @@ fn joined(object: &Map<String, Value>, fields: &[String]) -> Result<String, Stri
 mod tests {
     use super::*;
 
-    fn read(json: &str, fields: Option<&[&str]>) -> Result<(Option<String>, Option<String>), String> {
+    fn read(
+        json: &str,
+        fields: Option<&[&str]>,
+    ) -> Result<(Option<String>, Option<String>), String> {
         let fields: Option<Vec<String>> =
             fields.map(|fields| fields.iter().map(|&field| field.to_owned()).collect());
         let input: TextInput = serde_json::from_str(json).map_err(|error| error.to_string())?;
@@ -173,6 +180,8 @@ mod tests {
             let found = read(json, None).unwrap_err();
             assert!(found.contains(problem), "{json}: {found}");
         }
-        assert!(read(r#"{"text": "a"}"#, Some(&["title"])).unwrap_err().contains("no field `title`"));
+        assert!(
+            read(r#"{"text": "a"}"#, Some(&["title"])).unwrap_err().contains("no field `title`")
+        );
     }
 }

@@ -69,7 +69,8 @@ impl Keys {
 
     fn holds(&self, key: &[u8]) -> bool {
         let key = hash(key);
-        let found = self.hashes.iter().fold(0u8, |found, known| found | known.ct_eq(&key).unwrap_u8());
+        let found =
+            self.hashes.iter().fold(0u8, |found, known| found | known.ct_eq(&key).unwrap_u8());
         found == 1
     }
 }
@@ -139,7 +140,14 @@ mod tests {
         assert!(allowed("api-key", "0123456789abcdef"));
         let basic = format!("Basic {}", STANDARD.encode("anyone:0123456789abcdef"));
         assert!(allowed("authorization", &basic));
-        for wrong in ["", "Bearer", "Bearer ", "Bearer 0123456789abcde", "Basic x", "Digest 0123456789abcdef"] {
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer 0123456789abcde",
+            "Basic x",
+            "Digest 0123456789abcdef",
+        ] {
             assert!(!allowed("authorization", wrong), "{wrong}");
         }
         assert!(!is_allowed(&keys, &HeaderMap::new()));

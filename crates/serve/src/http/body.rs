@@ -18,10 +18,15 @@ pub(super) struct Received {
 }
 
 /// Reads the JSON body of a request.
-pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, Failure> {
+pub(super) async fn receive(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Received, Failure> {
     check_type(headers)?;
     let limit = app.service.limits().max_body_bytes;
-    let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let said =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let said: usize = said.unwrap_or(0);
     if said > limit {
         return Err(Failure::TooLarge { limit });
@@ -61,8 +66,8 @@ fn check_type(headers: &HeaderMap) -> Result<(), Failure> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let text = value.to_str().unwrap_or("?");
     let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = kind == "application/json"
-        || (kind.starts_with("application/") && kind.ends_with("+json"));
+    let is_json =
+        kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"));
     if is_json { Ok(()) } else { Err(Failure::MediaType(text.to_owned())) }
 }
 
@@ -90,7 +95,9 @@ mod tests {
             check_type(&HeaderMap::from_iter([(header::CONTENT_TYPE, value)]))
         };
         assert_eq!(check_type(&HeaderMap::new()), Ok(()));
-        for json in ["application/json", "application/json; charset=utf-8", "application/cloud+JSON"] {
+        for json in
+            ["application/json", "application/json; charset=utf-8", "application/cloud+JSON"]
+        {
             assert_eq!(check(json), Ok(()));
         }
         let failure = check("text/plain").unwrap_err();

@@ -94,11 +94,8 @@ impl ModelInfo {
 pub(super) async fn info(State(app): State<Arc<App>>) -> Json<Info> {
     let models = app.service.models().list();
     let (limits, engine) = (app.service.limits(), app.service.engine().config());
-    let own: Vec<ModelInfo> = models
-        .iter()
-        .enumerate()
-        .map(|(place, model)| ModelInfo::new(model, place == 0))
-        .collect();
+    let own: Vec<ModelInfo> =
+        models.iter().enumerate().map(|(place, model)| ModelInfo::new(model, place == 0)).collect();
     let first = models.first();
     let ms = |duration: std::time::Duration| duration.as_millis() as u64;
     Json(Info {

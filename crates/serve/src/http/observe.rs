@@ -65,7 +65,8 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let route = route.to_owned();
     let span = tracing::info_span!("request", %method, route, request_id = id);
     let mut unanswered = Unanswered { route: route.clone(), is_answered: false };
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
+    let answered =
+        AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response = answered.unwrap_or_else(|_| {
         let failure = Failure::Internal("a defect of the server; see its log".to_owned());
         respond(&failure, ErrorStyle::Plain)

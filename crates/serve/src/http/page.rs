@@ -11,10 +11,26 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
+const IMAGE: &str = "image/svg+xml";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, type and text of every file of the folder `page`, but the first page itself.
 const FILES: &[(&str, &str, &str)] = &[
+    ("/compare.js", SCRIPT, include_str!("../../page/compare.js")),
+    ("/docs", HTML, include_str!("../../page/docs.html")),
+    ("/docs.js", SCRIPT, include_str!("../../page/docs.js")),
+    ("/documents.js", SCRIPT, include_str!("../../page/documents.js")),
+    ("/dom.js", SCRIPT, include_str!("../../page/dom.js")),
+    ("/examples.js", SCRIPT, include_str!("../../page/examples.js")),
+    ("/favicon.svg", IMAGE, include_str!("../../page/favicon.svg")),
+    ("/page.css", STYLE, include_str!("../../page/page.css")),
+    ("/page.js", SCRIPT, include_str!("../../page/page.js")),
+    ("/ranking.js", SCRIPT, include_str!("../../page/ranking.js")),
+    ("/request.js", SCRIPT, include_str!("../../page/request.js")),
+    ("/schema.js", SCRIPT, include_str!("../../page/schema.js")),
+    ("/snippets.js", SCRIPT, include_str!("../../page/snippets.js")),
+    ("/state.js", SCRIPT, include_str!("../../page/state.js")),
+    ("/theme.js", SCRIPT, include_str!("../../page/theme.js")),
 ];
 
 /// The first page; the same path takes requests that are posted to it.

@@ -7,8 +7,8 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
 use super::body::{Received, parse, receive};
 use super::observe::{RequestId, Served};
