@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -60,6 +60,11 @@ impl App {
     ) -> Self {
         let bodies = Budget::new(service.limits().max_bodies_bytes);
         Self { service, keys: ArcSwap::from_pointee(keys), config, bodies, metrics }
+    }
+
+    /// Whether the headers of a request have a key, or none is needed.
+    pub(crate) fn is_allowed(&self, headers: &HeaderMap) -> bool {
+        self.keys.load().allow(headers)
     }
 }
 

@@ -4,6 +4,8 @@ mod budget;
 mod engine;
 mod failure;
 pub mod format;
+#[cfg(feature = "grpc")]
+mod grpc;
 pub mod http;
 mod listen;
 mod model;
@@ -13,6 +15,8 @@ mod request;
 mod server;
 mod service;
 mod telemetry;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use engine::{Candidate, Engine, EngineConfig, RowScores, Scorer, Work};
 pub use failure::Failure;

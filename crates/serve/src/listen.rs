@@ -47,7 +47,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Doorman {
             let place = places.acquire_owned().await.map_err(io::Error::other)?;
             metrics::gauge!("tamis_connections").increment(1.0);
             let connection = Connection { stream, _place: place };
-            tokio::time::timeout(patience, connection.stream.readable())
+            tokio::time::timeout(patience, connection.stream.peek(&mut [0]))
                 .await
                 .map_err(|_| io::ErrorKind::TimedOut)??;
             Ok((connection, service))

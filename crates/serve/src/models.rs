@@ -1,6 +1,6 @@
 //! The models that are served, by name; each can be replaced while requests are under way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -24,7 +24,7 @@ impl Models {
         specs: &[ModelSpec],
         terms: &[ModelSpec],
         options: ModelOptions,
-        locate: impl Fn(&PathBuf) -> anyhow::Result<PathBuf>,
+        locate: impl Fn(&Path) -> anyhow::Result<PathBuf>,
     ) -> anyhow::Result<Self> {
         check(specs, terms)?;
         let mut models = Vec::with_capacity(specs.len());

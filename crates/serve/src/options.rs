@@ -143,22 +143,18 @@ pub struct ServeOptions {
     pub log: String,
 
     /// The certificate chain, in PEM
-    #[cfg(feature = "tls")]
     #[arg(long, env = "TAMIS_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
     /// Its private key, in PEM
-    #[cfg(feature = "tls")]
     #[arg(long, env = "TAMIS_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
     /// The port of TEI's gRPC service; without it there is none
-    #[cfg(feature = "grpc")]
     #[arg(long, env = "TAMIS_GRPC_PORT", value_name = "PORT")]
     pub grpc_port: Option<u16>,
 
     /// An OpenTelemetry collector that takes traces: http://collector:4318
-    #[cfg(feature = "otel")]
     #[arg(long, env = "TAMIS_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 }
@@ -179,6 +175,16 @@ fn activation(text: &str) -> Result<Shown, String> {
 impl ServeOptions {
     /// Refuses numbers that do not go together.
     pub(crate) fn check(&self) -> Result<()> {
+        for (flag, is_given, feature, is_built) in [
+            ("--tls-cert", self.tls_cert.is_some(), "tls", cfg!(feature = "tls")),
+            ("--grpc-port", self.grpc_port.is_some(), "grpc", cfg!(feature = "grpc")),
+            ("--otlp-endpoint", self.otlp_endpoint.is_some(), "otel", cfg!(feature = "otel")),
+        ] {
+            ensure!(
+                !is_given || is_built,
+                "{flag}: this binary is built without --features {feature}"
+            );
+        }
         ensure!(self.max_documents > 0, "--max-documents: expected 1 or more, found `0`");
         ensure!(
             self.max_body_bytes >= 1024,

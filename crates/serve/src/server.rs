@@ -85,7 +85,7 @@ impl Server {
     ///
     /// # Errors
     /// When a model, a store or the keys cannot be read, or the address is taken.
-    pub async fn start(options: &ServeOptions, metrics: PrometheusHandle) -> Result<Self> {
+    async fn start(options: &ServeOptions, metrics: PrometheusHandle) -> Result<Self> {
         let keys = keys(options.api_keys.as_deref())?;
         // Before the models: that an address is taken should not take minutes to find out.
         let address = options.address();
@@ -94,7 +94,29 @@ impl Server {
         let address = listener.local_addr()?;
         let (own, model_options) = (options.clone(), options.models()?);
         let open = move || Models::open(&own.model, &own.terms, model_options, locate);
-        let models = Arc::new(tokio::task::spawn_blocking(open).await??);
+        let models = tokio::task::spawn_blocking(open).await??;
+        Self::assemble(models, keys, (listener, address), options, metrics)
+    }
+
+    /// The same with models that are open already, on an address that is free.
+    ///
+    /// # Errors
+    /// When the keys cannot be read, or the address is taken.
+    pub fn with_models(models: Models, options: &ServeOptions) -> Result<Self> {
+        let listener = bind(options.address())?;
+        let address = listener.local_addr()?;
+        let keys = keys(options.api_keys.as_deref())?;
+        Self::assemble(models, keys, (listener, address), options, telemetry::metrics()?)
+    }
+
+    fn assemble(
+        models: Models,
+        keys: Keys,
+        (listener, address): (std::net::TcpListener, SocketAddr),
+        options: &ServeOptions,
+        metrics: PrometheusHandle,
+    ) -> Result<Self> {
+        let models = Arc::new(models);
         let engine = Engine::start(options.engine())?;
         let service = Arc::new(Service::new(models, engine, options.limits()));
         let app = Arc::new(App::new(service, keys, options.http(), metrics));
@@ -220,9 +242,9 @@ async fn reload(app: Arc<App>, options: ServeOptions) -> Result<()> {
 }
 
 /// The folder of a model; one that is named as on the hub is fetched first.
-fn locate(model: &PathBuf) -> Result<PathBuf> {
+fn locate(model: &Path) -> Result<PathBuf> {
     if model.is_dir() {
-        return Ok(model.clone());
+        return Ok(model.to_owned());
     }
     let config = HubConfig::from_variables(|name| std::env::var(name).ok())?;
     Ok(hub::locate(model, &config, &mut Fetching)?)

@@ -1,6 +1,7 @@
 //! Logs and metrics of the process, and traces for a collector.
 
 use std::io::{IsTerminal, stdout};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -24,11 +25,22 @@ const REQUESTS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 /// Shares of a whole.
 const SHARES: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 1.0];
 
-/// Collects metrics from now on; for the whole process, once.
+/// Collects metrics from now on, for all servers of the process.
 ///
 /// # Errors
 /// When something else collects them already.
 pub(crate) fn metrics() -> Result<PrometheusHandle> {
+    static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut handle = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = handle.as_ref() {
+        return Ok(handle.clone());
+    }
+    let new = install()?;
+    *handle = Some(new.clone());
+    Ok(new)
+}
+
+fn install() -> Result<PrometheusHandle> {
     let suffix = |text: &str| Matcher::Suffix(text.to_owned());
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(suffix("_seconds"), &SECONDS)?
