@@ -365,7 +365,11 @@ function showCode() {
   const body = document.body.classList.contains("ranked") ? codeBody() : null;
   byId("code").hidden = !body;
   if (!body) return;
-  byId("snippet").firstElementChild.textContent = snippet(language, body, { base: address("."), withKey: Boolean(readKey()) });
+  byId("snippet").firstElementChild.textContent = snippet(language, body, {
+    base: address("."),
+    withKey: Boolean(readKey()),
+    model: modelOf(state.compare ? byId("code-setting").value : "a")?.name,
+  });
   byId("save-documents").hidden = !needsFile(body);
 }
 
