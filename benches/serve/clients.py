@@ -5,7 +5,7 @@
 
 Every client ranks the same documents; order and scores must be those of `POST /rerank` in TEI's own format. Then
 come the errors: a wrong key (where the server has keys), a model it does not have, too many documents, none at
-all. With --tiny, the address of a second server whose queue is small (`--max-queue-tokens 2000`), each
+all. With --tiny, the address of a second server whose queue is small (`--max-queue-tokens 1600`), each
 client also meets a real 429 under load, and those that retry must succeed in the end.
 
 Between client and server stands a forwarder in this process, which only counts what passes.
@@ -304,7 +304,7 @@ NIM = {"key": "Exception", "model": "Exception", "many": "Exception", "empty": "
 BLIND = {"key": "any", "model": "any", "many": "any", "empty": "any"}
 STATUS = {"key": "401", "model": "404", "many": "422", "empty": "400"}
 
-# name, module, call, scores (activation, sigmoid, logit), errors, whether it retries a 429 by itself
+# name, module, call, scores (activation: what the model declares; logit), errors, whether it retries a 429 by itself
 CLIENTS = [
     ("cohere ClientV2", "cohere", cohere_v2, "activation", COHERE, True),
     ("cohere AsyncClientV2", "cohere", cohere_v2_async, "activation", COHERE, True),
@@ -316,11 +316,11 @@ CLIENTS = [
     ("LangChain InfinityRerank", "infinity_client+langchain_community", langchain_infinity, "activation", BLIND | {"empty": "nothing"}, False),
     ("LlamaIndex CohereRerank", "llama_index.postprocessor.cohere_rerank", llama_cohere, "activation", WRAPPED_COHERE, True),
     ("LlamaIndex JinaRerank", "llama_index.postprocessor.jinaai_rerank", llama_jina, "activation", JINA, False),
-    ("LlamaIndex TextEmbeddingInference", "llama_index.postprocessor.tei_rerank", llama_tei, "sigmoid", BLIND | {"model": "none", "empty": "nothing"}, False),
+    ("LlamaIndex TextEmbeddingInference", "llama_index.postprocessor.tei_rerank", llama_tei, "activation", BLIND | {"model": "none", "empty": "nothing"}, False),
     ("LlamaIndex VoyageAIRerank", "llama_index.postprocessor.voyageai_rerank", llama_voyage, "activation", VOYAGE | {"empty": "nothing"}, False),
     ("LlamaIndex MixedbreadAIRerank", "llama_index.postprocessor.mixedbreadai_rerank", llama_mixedbread, "activation", STAINLESS | {"empty": "nothing"}, True),
     ("LlamaIndex NVIDIARerank", "llama_index.postprocessor.nvidia_rerank", llama_nvidia, "logit", {"key": "HTTPStatusError", "model": "ValueError", "many": "HTTPStatusError", "empty": "nothing"}, False),
-    ("Haystack HuggingFaceTEIRanker", "haystack_integrations.components.rankers.huggingface_api", haystack_tei, "sigmoid", {"key": "RuntimeError", "model": "none", "many": "RuntimeError", "empty": "nothing"}, True),
+    ("Haystack HuggingFaceTEIRanker", "haystack_integrations.components.rankers.huggingface_api", haystack_tei, "activation", {"key": "RuntimeError", "model": "none", "many": "RuntimeError", "empty": "nothing"}, True),
     ("Haystack TEI, raw scores", "haystack_integrations.components.rankers.huggingface_api", haystack_tei_raw, "logit", {"key": "RuntimeError", "model": "none", "many": "RuntimeError", "empty": "nothing"}, True),
     ("Haystack JinaRanker", "haystack_integrations.components.rankers.jina", haystack_jina, "activation", JINA, False),
     ("Haystack CohereRanker", "haystack_integrations.components.rankers.cohere", haystack_cohere, "activation", COHERE | {"many": "either"}, True),
@@ -329,13 +329,13 @@ CLIENTS = [
     ("rerankers, jina", "rerankers", reranker("jina", "/v1/rerank"), "activation", BLIND, False),
     ("rerankers, voyage", "rerankers", reranker("voyage", "/v1/rerank"), "activation", BLIND, False),
     ("rerankers, mixedbread.ai", "rerankers", reranker("mixedbread.ai", "/v1/reranking"), "activation", BLIND, False),
-    ("rerankers, text-embeddings-inference", "rerankers", reranker("text-embeddings-inference", "/rerank"), "sigmoid", BLIND | {"model": "none"}, False),
+    ("rerankers, text-embeddings-inference", "rerankers", reranker("text-embeddings-inference", "/rerank"), "activation", BLIND | {"model": "none"}, False),
     ("voyageai", "voyageai", voyage, "activation", VOYAGE, True),
     ("voyageai, without top_k", "voyageai", voyage_all, "activation", VOYAGE, False),
     ("mixedbread", "mixedbread", mixedbread, "activation", STAINLESS, True),
     ("infinity-client", "infinity_client", infinity, "activation", {"key": "UnexpectedStatus", "model": "UnexpectedStatus", "many": "HTTPValidationError", "empty": "any"}, False),
     ("infinity-client, no model", "infinity_client", infinity_default, "activation", BLIND | {"model": "none"}, False),
-    ("curl, TEI", None, curl("/rerank", lambda m, q, d, n: {"query": q, "texts": d}, lambda a: [(r["index"], r["score"]) for r in a][:4]), "sigmoid", STATUS | {"model": "none"}, False),
+    ("curl, TEI", None, curl("/rerank", lambda m, q, d, n: {"query": q, "texts": d}, lambda a: [(r["index"], r["score"]) for r in a][:4]), "activation", STATUS | {"model": "none"}, False),
     ("curl, Cohere v2", None, curl("/v2/rerank", lambda m, q, d, n: {"model": m, "query": q, "documents": d, "top_n": n, "max_tokens_per_doc": None, "priority": None}, read_results), "activation", STATUS, False),
     ("curl, Jina", None, curl("/v1/rerank", lambda m, q, d, n: {"model": m, "query": q, "documents": [{"text": text} for text in d], "top_n": n, "return_documents": None}, read_results), "activation", STATUS, False),
     ("curl, vLLM /rerank", None, curl("/rerank", lambda m, q, d, n: {"model": m, "query": q, "documents": d, "top_n": n, "truncate_prompt_tokens": None, "user": None}, read_results), "activation", STATUS, False),
@@ -366,12 +366,12 @@ def info_of(url, key):
 
 
 def expected(url, key, model, activation):
-    """Logits in TEI's format are the reference; every format tells them, their sigmoid, or what the model declares."""
+    """Logits in TEI's format are the reference; every format tells them or what the model declares to make of them."""
     # `texts` with a model is our extension: the reference is of the model that the clients ask.
     found = post(url, key, "/rerank", {"model": model, "query": QUERY, "texts": DOCUMENTS, "raw_scores": True})
     logits = [(result["index"], result["score"]) for result in found]
     sigmoids = [(index, 1 / (1 + math.exp(-score))) for index, score in logits]
-    return {"logit": logits, "sigmoid": sigmoids, "activation": sigmoids if activation == "sigmoid" else logits}
+    return {"logit": logits, "activation": sigmoids if activation == "sigmoid" else logits}
 
 
 def fits(error, wanted):
@@ -433,7 +433,7 @@ def overloaded(check, clients, url, key, model, reference):
 
         threading.Thread(target=watch, daemon=True).start()
         outcome, found = None, None
-        end = time.monotonic() + 30
+        end = time.monotonic() + 15
         # Documents of some length, so that they do not slip into what little room the queue has.
         documents = [text + " and so on" * 60 for text in DOCUMENTS]
         while time.monotonic() < end and not any(seen[2] == 429 for seen in forward.seen):
