@@ -367,7 +367,7 @@ function showCode() {
   if (!body) return;
   byId("snippet").firstElementChild.textContent = snippet(language, body, {
     base: address("."),
-    withKey: Boolean(readKey()),
+    withKey: Boolean(readKey()) || info?.keys === true,
     model: modelOf(state.compare ? byId("code-setting").value : "a")?.name,
   });
   byId("save-documents").hidden = !needsFile(body);
@@ -449,6 +449,7 @@ function wire() {
   wireDrop();
   document.addEventListener("keydown", shortcuts);
   window.addEventListener("hashchange", begin);
+  window.addEventListener("pagehide", () => keep(state));
 }
 
 function setCompare(on) {
