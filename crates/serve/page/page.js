@@ -365,7 +365,11 @@ function showCode() {
   const body = document.body.classList.contains("ranked") ? codeBody() : null;
   byId("code").hidden = !body;
   if (!body) return;
-  byId("snippet").firstElementChild.textContent = snippet(language, body, { base: address("."), withKey: Boolean(readKey()) });
+  byId("snippet").firstElementChild.textContent = snippet(language, body, {
+    base: address("."),
+    withKey: Boolean(readKey()) || info?.keys === true,
+    model: modelOf(state.compare ? byId("code-setting").value : "a")?.name,
+  });
   byId("save-documents").hidden = !needsFile(body);
 }
 
@@ -445,6 +449,7 @@ function wire() {
   wireDrop();
   document.addEventListener("keydown", shortcuts);
   window.addEventListener("hashchange", begin);
+  window.addEventListener("pagehide", () => keep(state));
 }
 
 function setCompare(on) {

@@ -7,8 +7,9 @@ export const needsFile = (body) => JSON.stringify(body.documents).length > LONG;
 
 export const documentsFile = (body) => body.documents.map((document) => JSON.stringify(document)).join("\n") + "\n";
 
-export function snippet(language, body, { base, withKey }) {
-  return WRITERS[language](body, { base: base.replace(/\/$/, ""), withKey });
+/** `model` is the name of the default one: some clients cannot leave it out. */
+export function snippet(language, body, { base, withKey, model }) {
+  return WRITERS[language](body, { base: base.replace(/\/$/, ""), withKey, model });
 }
 
 const quoteShell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
@@ -49,8 +50,8 @@ function python(body, { base, withKey }) {
   ].join("\n");
 }
 
-function cohere(body, { base, withKey }) {
-  const { documents, query, model, top_n: topN, ...extra } = body;
+function cohere(body, { base, withKey, model: known }) {
+  const { documents, query, model = known, top_n: topN, ...extra } = body;
   const named = documents.some((document) => typeof document !== "string");
   const key = withKey ? 'os.environ["TAMIS_API_KEY"]' : '"unused"';
   const imports = [...(needsFile(body) ? ["import json"] : []), ...(withKey ? ["import os"] : [])];
@@ -62,7 +63,7 @@ function cohere(body, { base, withKey }) {
     ...documentsOf(body),
     `client = cohere.ClientV2(api_key=${key}, base_url=${literal(base)})`,
     "response = client.rerank(",
-    `    model=${literal(model ?? "default")},`,
+    `    model=${literal(model)},`,
     `    query=${literal(query)},`,
     // The client's own type is a list of strings.
     named
