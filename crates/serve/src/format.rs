@@ -6,6 +6,7 @@
 //! [`Request`]: crate::request::Request
 //! [`Answer`]: crate::request::Answer
 
+pub mod client;
 pub mod documents;
 pub mod error;
 pub mod mixedbread;
@@ -15,10 +16,23 @@ pub mod tei;
 
 mod text;
 
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use tamis_model::{LongDocuments, WindowPooling};
 
 use crate::failure::Failure;
 pub use text::TextInput;
+
+/// Reads a body of one shape. What is no JSON is malformed; JSON of another shape is invalid.
+///
+/// # Errors
+/// With the line and column of what is wrong.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        Category::Data => Failure::Invalid(format!("the body: {error}")),
+        _ => Failure::Malformed(error.to_string()),
+    })
+}
 
 /// A list of inputs as candidates, with what the fields of objects become.
 fn documents(
@@ -83,5 +97,28 @@ fn keeps_end(direction: Option<&str>, name: &str) -> Result<bool, Failure> {
         Some(other) => {
             Err(Failure::Invalid(format!("{name}: expected `left` or `right`, found `{other}`")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_where() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Shape {
+            #[expect(dead_code, reason = "only its shape counts")]
+            n: usize,
+        }
+        let failure = |text: &[u8]| parse::<Shape>(text).unwrap_err();
+        assert_eq!(
+            failure(b"{\"n\": -1}").to_string(),
+            "the body: invalid value: integer `-1`, expected usize at line 1 column 8"
+        );
+        assert!(matches!(failure(b"{\"n\": "), Failure::Malformed(_)));
+        assert!(matches!(failure(b"{\"n\": \"\xff\"}"), Failure::Malformed(_)));
+        let deep = "[".repeat(100_000);
+        assert!(matches!(failure(deep.as_bytes()), Failure::Invalid(_) | Failure::Malformed(_)));
     }
 }

@@ -4,8 +4,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
 
 use super::App;
 use crate::budget::Share;
@@ -71,17 +69,6 @@ fn check_type(headers: &HeaderMap) -> Result<(), Failure> {
     if is_json { Ok(()) } else { Err(Failure::MediaType(text.to_owned())) }
 }
 
-/// Reads a body of one shape. What is no JSON is malformed; JSON of another shape is invalid.
-///
-/// # Errors
-/// With the line and column of what is wrong.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        Category::Data => Failure::Invalid(format!("the body: {error}")),
-        _ => Failure::Malformed(error.to_string()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
@@ -102,23 +89,5 @@ mod tests {
         }
         let failure = check("text/plain").unwrap_err();
         assert_eq!(failure.to_string(), "content type `text/plain`: expected application/json");
-    }
-
-    #[test]
-    fn errors_say_where() {
-        #[derive(Debug, serde::Deserialize)]
-        struct Shape {
-            #[expect(dead_code, reason = "only its shape counts")]
-            n: usize,
-        }
-        let failure = |text: &[u8]| parse::<Shape>(text).unwrap_err();
-        assert_eq!(
-            failure(b"{\"n\": -1}").to_string(),
-            "the body: invalid value: integer `-1`, expected usize at line 1 column 8"
-        );
-        assert!(matches!(failure(b"{\"n\": "), Failure::Malformed(_)));
-        assert!(matches!(failure(b"{\"n\": \"\xff\"}"), Failure::Malformed(_)));
-        let deep = "[".repeat(100_000);
-        assert!(matches!(failure(deep.as_bytes()), Failure::Invalid(_) | Failure::Malformed(_)));
     }
 }

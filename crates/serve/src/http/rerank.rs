@@ -8,67 +8,20 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
-use super::body::{Received, parse, receive};
+use super::body::{Received, receive};
 use super::observe::{RequestId, Served};
 use super::{App, respond};
 use crate::failure::Failure;
+use crate::format::client::{Client, client, client_v1};
 use crate::format::documents::{Dialect, DocumentsAnswer, DocumentsRequest};
 use crate::format::error::{ErrorBody, ErrorStyle};
 use crate::format::mixedbread::{MixedbreadAnswer, MixedbreadRequest};
 use crate::format::nim::{NimAnswer, NimRequest};
+use crate::format::parse;
 use crate::format::score::{ScoreAnswer, ScoreRequest};
 use crate::format::tei::{TeiRank, TeiRequest};
 use crate::request::Answer;
-
-/// Whether a key is in an object, whatever its value.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Present(bool);
-
-impl<'de> Deserialize<'de> for Present {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer)?;
-        Ok(Self(true))
-    }
-}
-
-/// The keys by which clients of one route are told apart.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-pub(crate) struct Tells {
-    texts: Present,
-    raw_scores: Present,
-    top_k: Present,
-    truncation: Present,
-}
-
-/// Who asks on `/rerank`.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Client {
-    /// One that sends `texts`.
-    Tei,
-    /// One that sends `documents`.
-    Documents(Dialect),
-}
-
-/// Tells who asks on `/rerank`: by `texts` TEI, by its header Pinecone, by `raw_scores` infinity.
-pub(crate) fn client(bytes: &[u8], is_pinecone: bool) -> Result<Client, Failure> {
-    let tells: Tells = parse(bytes)?;
-    Ok(match (tells.texts.0, is_pinecone, tells.raw_scores.0) {
-        (true, _, _) => Client::Tei,
-        (_, true, _) => Client::Documents(Dialect::Pinecone),
-        (_, _, true) => Client::Documents(Dialect::Infinity),
-        _ => Client::Documents(Dialect::Results),
-    })
-}
-
-/// Tells who asks on `/v1/rerank`: by `top_k` or `truncation`, even if null, Voyage.
-pub(crate) fn client_v1(bytes: &[u8]) -> Result<Dialect, Failure> {
-    let tells: Tells = parse(bytes)?;
-    let is_voyage = tells.top_k.0 || tells.truncation.0;
-    Ok(if is_voyage { Dialect::Voyage } else { Dialect::Results })
-}
 
 /// A request's headers and body, apart.
 async fn open(app: &App, request: Request) -> Result<(HeaderMap, String, Received), Failure> {
@@ -245,23 +198,4 @@ fn served(answer: &Answer, body: &impl Serialize) -> Response {
         n_truncated: answer.cut.len(),
     });
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clients_are_told_apart_by_their_keys() {
-        let who = |body: &str, pinecone| client(body.as_bytes(), pinecone).unwrap();
-        assert_eq!(who(r#"{"texts": null, "documents": []}"#, false), Client::Tei);
-        assert_eq!(who(r#"{"documents": []}"#, false), Client::Documents(Dialect::Results));
-        let infinity = r#"{"documents": [], "raw_scores": false}"#;
-        assert_eq!(who(infinity, false), Client::Documents(Dialect::Infinity));
-        assert_eq!(who(infinity, true), Client::Documents(Dialect::Pinecone));
-        let v1 = |body: &str| client_v1(body.as_bytes()).unwrap();
-        assert_eq!(v1(r#"{"top_n": null}"#), Dialect::Results);
-        assert_eq!(v1(r#"{"top_k": null}"#), Dialect::Voyage);
-        assert_eq!(v1(r#"{"truncation": true}"#), Dialect::Voyage);
-    }
 }
