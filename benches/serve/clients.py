@@ -330,6 +330,7 @@ CLIENTS = [
     ("rerankers, voyage", "rerankers", reranker("voyage", "/v1/rerank"), "activation", BLIND, False),
     ("rerankers, mixedbread.ai", "rerankers", reranker("mixedbread.ai", "/v1/reranking"), "activation", BLIND, False),
     ("rerankers, text-embeddings-inference", "rerankers", reranker("text-embeddings-inference", "/rerank"), "activation", BLIND | {"model": "none"}, False),
+    ("rerankers, pinecone", "rerankers", reranker("pinecone", "/rerank"), "activation", BLIND, False),
     ("voyageai", "voyageai", voyage, "activation", VOYAGE, True),
     ("voyageai, without top_k", "voyageai", voyage_all, "activation", VOYAGE, False),
     ("mixedbread", "mixedbread", mixedbread, "activation", STAINLESS, True),

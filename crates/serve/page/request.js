@@ -24,6 +24,8 @@ export function bodyOf(state, side, documents) {
   if (setting.ratio) body.ratio = Number(setting.ratio);
   if (setting.long_documents) body.long_documents = setting.long_documents;
   for (const name of NUMBERS) {
+    // Windows are of documents that are read in pieces; the server refuses them alone.
+    if (!setting.long_documents && (name === "window" || name === "overlap")) continue;
     const value = state.shared[name];
     if (value !== "" && value !== undefined && value !== null && Number.isFinite(Number(value))) body[name] = Number(value);
   }
@@ -101,6 +103,7 @@ const MEANING = {
   401: { title: "A key is needed", advice: "Enter an API key and the request is sent again.", needsKey: true },
   403: { title: "This key may not do that", advice: "Ask whoever runs the server for another one.", needsKey: true },
   404: { title: "The server does not have that", advice: "Choose another model; the list may have changed since this page was opened.", reload: true },
+  408: { title: "The request did not arrive in time", advice: "The connection may be slow: send fewer documents at a time.", again: true },
   413: { title: "Too large", advice: "Send fewer documents at a time, or shorter ones." },
   415: { title: "The server does not read this kind of body", advice: "Is a proxy changing the request on its way?" },
   422: { title: "Something in the request does not fit", advice: "" },
