@@ -162,8 +162,7 @@ fn respond(failure: &Failure, style: ErrorStyle) -> Response {
         headers.insert("retry-after-ms", HeaderValue::from(after.as_millis() as u64));
     }
     if matches!(failure, Failure::Unauthorized) {
-        let challenge = HeaderValue::from_static(r#"Basic realm="tamis", charset="UTF-8""#);
-        headers.insert(header::WWW_AUTHENTICATE, challenge);
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     let reason = failure.reason();
     response.extensions_mut().insert(observe::Refused(reason));

@@ -54,7 +54,7 @@ pub struct Options {
     pub exit: Option<usize>,
     /// So many tokens of a document become one.
     pub ratio: Option<usize>,
-    /// Higher ones come first.
+    /// Lower ones come first, as in Cohere's and vLLM's formats; 0 is usual.
     pub priority: i32,
     /// How long the client waits.
     pub timeout: Option<Duration>,

@@ -81,7 +81,6 @@ fn describe() {
     describe_histogram!("tamis_batch_tokens", "Tokens of a batch");
     describe_histogram!("tamis_batch_requests", "Requests that share a batch");
     describe_histogram!("tamis_batch_fill", "Tokens of a batch as a share of the most");
-    describe_gauge!("tamis_padding_share", "Padding as a share of all tokens that were computed");
     describe_counter!("tamis_documents_total", "Documents that were scored");
     describe_counter!("tamis_tokens_total", "Tokens that were scored");
     describe_counter!("tamis_refused_total", "Requests that were refused, by reason");
@@ -97,6 +96,13 @@ fn describe() {
     describe_counter!("tamis_reloads_total", "Models that were read again, by outcome");
     describe_gauge!("tamis_ready", "1 while requests are taken");
     describe_gauge!("tamis_connections", "Open connections");
+    describe_gauge!("tamis_padding_share", "Padding as a share of all tokens that were computed");
+    // Rows are packed: there is none, and dashboards that ask hear so.
+    metrics::gauge!("tamis_padding_share").set(0.0);
+    // What has not happened yet is 0 and not absent: a rate sees its first time.
+    metrics::counter!("tamis_refused_total", "reason" => "overloaded").increment(0);
+    metrics::counter!("tamis_worker_panics_total").increment(0);
+    metrics::counter!("tamis_cancelled_total").increment(0);
 }
 
 /// What must be kept while the server runs: without it the last lines are lost.

@@ -1,11 +1,10 @@
 //! Requests that wait, in the order in which they are served, and batches made of their rows.
 //!
-//! Higher priorities come first. Within one, a request's place is that of its *finish tag*: the tokens that
+//! Lower numbers of priority come first, as Cohere and vLLM have it. Within one, a request's place is that of its *finish tag*: the tokens that
 //! had been served when it came, plus its own (self-clocked fair queueing, Golestani 1994, with every request
 //! as a flow of its own). Requests of one size are served as they came; one of a hundred thousand documents
 //! is overtaken by small ones, but by no more of them than it is long.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,7 +36,7 @@ pub(super) struct Pass {
     pub(super) n_tokens: usize,
 }
 
-type Place = (Reverse<i32>, u64, u64);
+type Place = (i32, u64, u64);
 
 struct Waiting {
     scorer: Arc<dyn Scorer>,
@@ -80,6 +79,11 @@ impl Queue {
         }
     }
 
+    /// Tokens of a full batch.
+    pub(super) fn max_batch_tokens(&self) -> usize {
+        self.max_batch_tokens
+    }
+
     /// Requests that are not answered yet.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
@@ -90,7 +94,7 @@ impl Queue {
         let (n_rows, n_tokens) = (job.work.n_rows(), job.work.n_tokens());
         let request = self.next;
         self.next += 1;
-        let place = (Reverse(job.priority), self.served.saturating_add(n_tokens as u64), request);
+        let place = (job.priority, self.served.saturating_add(n_tokens as u64), request);
         let waiting = Waiting {
             scorer: job.scorer,
             effort: job.effort,
@@ -356,9 +360,9 @@ mod tests {
     #[test]
     fn priorities_come_first() {
         let mut bench = Bench::new(4);
-        let _low = bench.push(&[4], -1);
+        let _low = bench.push(&[4], 7);
         let _usual = bench.push(&[4], 0);
-        let _high = bench.push(&[4], 7);
+        let _high = bench.push(&[4], -1);
         assert_eq!(
             [bench.next(), bench.next(), bench.next()],
             [vec![(2, 0..1)], vec![(1, 0..1)], vec![(0, 0..1)]]

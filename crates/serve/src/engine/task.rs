@@ -64,7 +64,7 @@ pub(super) async fn own(
                 state.n_broken.fetch_sub(1, Ordering::Relaxed);
             }
             Command::Done { worker, pass, scores, took } => {
-                measure(&state, &pass, took, workers.len());
+                measure(&state, &pass, took, (workers.len(), queue.max_batch_tokens()));
                 for (piece, scores) in pass.pieces.iter().zip(scores) {
                     match scores {
                         Ok(exits) => queue.scored(piece, exits, now),
@@ -88,7 +88,9 @@ pub(super) async fn own(
 }
 
 /// Keeps the speed of all workers together.
-fn measure(state: &State, pass: &Pass, took: Duration, n_workers: usize) {
+fn measure(state: &State, pass: &Pass, took: Duration, (n_workers, max_tokens): (usize, usize)) {
+    let fill = pass.n_tokens as f64 / max_tokens as f64;
+    metrics::histogram!("tamis_batch_fill").record(fill.min(1.0));
     metrics::histogram!("tamis_batch_tokens").record(pass.n_tokens as f64);
     metrics::histogram!("tamis_batch_requests").record(pass.pieces.len() as f64);
     let speed = pass.n_tokens as f64 * n_workers as f64 / took.as_secs_f64().max(1e-6);

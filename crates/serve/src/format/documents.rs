@@ -53,7 +53,7 @@ pub struct DocumentsRequest {
     pub relevant_spans: Option<serde_json::Value>,
     /// An instruction (vLLM); only templates of checkpoints have those, which a warning says.
     pub instruction: Option<String>,
-    /// Higher ones are served first.
+    /// Lower ones are served first; 0 when absent.
     pub priority: Option<i32>,
     /// How long the client waits, in milliseconds.
     pub timeout_ms: Option<u64>,
@@ -72,8 +72,10 @@ pub struct DocumentsRequest {
 /// Which of the family reads the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// Cohere, Jina, vLLM, and our own.
+    /// Cohere v1, Jina, vLLM, and our own.
     Results,
+    /// Cohere v2: the same, and says so.
+    CohereV2,
     /// infinity: documents as bare strings.
     Infinity,
     /// Voyage: `data`, documents as bare strings.
@@ -274,6 +276,7 @@ impl DocumentsShape {
         };
         let ranking: Vec<RankedDocument> =
             answer.ranking(0, self.top_n).into_iter().map(&mut ranked).collect();
+        let version = if dialect == Dialect::CohereV2 { "2" } else { "1" };
         let in_data = matches!(dialect, Dialect::Voyage | Dialect::Pinecone);
         let (results, data) = if in_data { (None, Some(ranking)) } else { (Some(ranking), None) };
         let mut warnings = self.warnings;
@@ -288,7 +291,7 @@ impl DocumentsShape {
             results,
             data,
             usage: usage(answer, dialect == Dialect::Pinecone),
-            meta: meta(answer, warnings),
+            meta: meta(answer, version, warnings),
         }
     }
 }
@@ -298,11 +301,11 @@ pub(super) fn usage(answer: &Answer, in_units: bool) -> Usage {
     Usage { prompt_tokens: n, total_tokens: n, rerank_units: in_units.then_some(1) }
 }
 
-fn meta(answer: &Answer, warnings: Vec<String>) -> Meta {
+fn meta(answer: &Answer, version: &str, warnings: Vec<String>) -> Meta {
     let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1000.0;
     let timing = &answer.timing;
     Meta {
-        api_version: serde_json::json!({ "version": "2" }),
+        api_version: serde_json::json!({ "version": version }),
         billed_units: serde_json::json!({ "search_units": 1 }),
         tokens: serde_json::json!({ "input_tokens": answer.n_tokens, "output_tokens": 0 }),
         warnings,

@@ -35,7 +35,7 @@ pub struct ScoreRequest {
     pub max_tokens_per_query: Option<i64>,
     /// `false` returns logits.
     pub use_activation: Option<bool>,
-    /// Higher ones are served first.
+    /// Lower ones are served first; 0 when absent.
     pub priority: Option<i32>,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
@@ -91,9 +91,21 @@ pub(super) async fn authorize(
     next: Next,
 ) -> Response {
     if !app.is_allowed(request.headers()) {
-        return respond(&Failure::Unauthorized, ErrorStyle::Plain);
+        let is_page = accepts_pages(request.headers());
+        let mut response = respond(&Failure::Unauthorized, ErrorStyle::Plain);
+        if is_page {
+            // A browser then asks the person before it; scripts of a page must not make it ask.
+            let challenge = HeaderValue::from_static(r#"Basic realm="tamis", charset="UTF-8""#);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        return response;
     }
     next.run(request).await
+}
+
+fn accepts_pages(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// A key as a bearer's token, in one of the headers that clients use, or as the password of a browser.
@@ -119,8 +131,6 @@ fn is_allowed(keys: &Keys, headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn keys(text: &str) -> Result<Keys> {

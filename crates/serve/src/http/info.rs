@@ -29,6 +29,8 @@ pub(super) struct Info {
     auto_truncate: bool,
     tokenization_workers: usize,
     version: &'static str,
+    /// Whether requests need a key.
+    keys: bool,
     models: Vec<ModelInfo>,
     limits: LimitsInfo,
 }
@@ -116,6 +118,7 @@ pub(super) async fn info(State(app): State<Arc<App>>) -> Json<Info> {
         auto_truncate: app.config.auto_truncate,
         tokenization_workers: limits.n_tokenizers,
         version: env!("CARGO_PKG_VERSION"),
+        keys: !app.keys.load().is_open(),
         models: own,
         limits: LimitsInfo {
             max_documents: limits.max_documents,

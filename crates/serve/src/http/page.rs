@@ -22,6 +22,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/documents.js", SCRIPT, include_str!("../../page/documents.js")),
     ("/dom.js", SCRIPT, include_str!("../../page/dom.js")),
     ("/examples.js", SCRIPT, include_str!("../../page/examples.js")),
+    ("/favicon.ico", IMAGE, include_str!("../../page/favicon.svg")),
     ("/favicon.svg", IMAGE, include_str!("../../page/favicon.svg")),
     ("/page.css", STYLE, include_str!("../../page/page.css")),
     ("/page.js", SCRIPT, include_str!("../../page/page.js")),

@@ -92,7 +92,7 @@ pub(super) async fn rerank_v1(State(app): State<Arc<App>>, request: Request) -> 
 pub(super) async fn rerank_v2(State(app): State<Arc<App>>, request: Request) -> Response {
     let answer = async {
         let (_, id, received) = open(&app, request).await?;
-        documents(&app, &received, id, Dialect::Results).await
+        documents(&app, &received, id, Dialect::CohereV2).await
     };
     finish(answer.await, ErrorStyle::Plain)
 }

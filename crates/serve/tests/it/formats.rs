@@ -328,7 +328,9 @@ fn without_a_key_only_health_answers() {
     for path in ["/", "/info", "/metrics", "/docs", "/openapi.json", "/v1/models", "/nowhere"] {
         let got = site.get(path);
         assert_eq!(got.status, 401, "{path}");
-        assert!(got.headers.contains_key("www-authenticate"));
+        assert_eq!(got.headers["www-authenticate"], "Bearer");
+        let page = site.get_with(path, &[("accept", "text/html,*/*")]);
+        assert!(page.headers["www-authenticate"].to_str().unwrap().starts_with("Basic"));
     }
     let body = json!({ "query": "q", "texts": ["a"] });
     for path in [
