@@ -337,7 +337,11 @@ fn initial_model(
         Init::NewHead => Some(checkpoint::NewHead { seed: recipe.seed }),
         Init::Scratch => {
             let path = source.join("config.json");
-            let mut config = Config::read(&path)?.with_labels(1);
+            let mut config = Config::read(&path)?;
+            if let Some(exits) = recipe.model.exits {
+                config = config.with_exits(exits).map_err(|p| Error::recipe(&path, p))?;
+            }
+            config = config.with_labels(1);
             if let Some(split) = split {
                 config = config.with_split(split, true).map_err(|p| Error::recipe(&path, p))?;
             }
