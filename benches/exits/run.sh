@@ -30,15 +30,15 @@ train distilled "$recipe"
 # The deepest exit alone learns.
 sed '/^\[train.exits\]/,$d' "$recipe" > deepest.toml
 train deepest deepest.toml
-# Every exit learns from labels alone, so that the share of self-distillation shows.
-train labels "$recipe" --set 'train.exits.loss={ method = "normal", mean = true }'
-
 # Compensations: low-rank adapters on the distilled model, for depth and for each ratio.
 adapt() {
     name=$1 && shift
-    train "$name" "$recipe" --set 'model.path="distilled/checkpoint"' --set train.steps=200 --set train.lr=3e-4 \
+    train "$name" "$recipe" --set 'model.path="distilled/checkpoint"' --set train.steps=150 --set train.lr=3e-4 \
         --set 'train.exits.loss={ method = "normal", mean = true }' \
         --set 'train.lora={ rank = 16, alpha = 32, train_head = false, targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "linear_head"] }' "$@"
 }
 adapt layer --set 'train.exits.ratios=[1]'
 for ratio in 2 4; do adapt "ratio-$ratio" --set "train.exits.ratios=[$ratio]" --set train.exits.keep=1.0; done
+
+# Every exit learns from labels alone, so that the share of self-distillation shows.
+train labels "$recipe" --set 'train.exits.loss={ method = "normal", mean = true }'
