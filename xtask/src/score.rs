@@ -1,6 +1,6 @@
 //! `cargo xtask score`: a checkpoint over pairs or groups into a teacher's scores.
 
-mod parts;
+pub mod parts;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

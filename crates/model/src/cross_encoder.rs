@@ -6,6 +6,7 @@ use tamis_data::Batch;
 use tamis_ops::Precision;
 
 use crate::config::Config;
+use crate::cost::CostModel;
 use crate::decoder::{Prefix, Route, Weights};
 use crate::dropout_seeds::DropoutSeeds;
 use crate::effort::{Compatibility, Effort, HeadOrder, TokenWeights};
@@ -351,6 +352,15 @@ impl CrossEncoder {
             (Head::Exits(heads), _) => heads.shape().depths().collect(),
             (_, Encoder::Decoder(decoder)) => vec![decoder.n_layers()],
             _ => Vec::new(),
+        }
+    }
+
+    /// What an effort costs; only of decoders.
+    #[must_use]
+    pub fn cost_model(&self) -> Option<CostModel> {
+        match &self.encoder {
+            Encoder::Decoder(decoder) => Some(decoder.cost_model()),
+            _ => None,
         }
     }
 

@@ -15,6 +15,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use tamis_ops::{Rotary, Rows};
 
+use crate::cost::CostModel;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 use crate::layer::{Embedding, Linear, RmsNorm};
@@ -125,6 +126,11 @@ impl Decoder {
     /// What comes after the last layer.
     pub(crate) fn end(&self, x: Tensor<2>) -> Tensor<2> {
         self.final_norm.forward(x)
+    }
+
+    /// What an effort costs.
+    pub(crate) fn cost_model(&self) -> CostModel {
+        CostModel::of(&self.shape)
     }
 
     /// What the published code of the family does.

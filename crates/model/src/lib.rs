@@ -10,6 +10,7 @@ pub mod layer;
 pub mod parity;
 
 mod config;
+mod cost;
 mod cross_encoder;
 mod dropout_seeds;
 mod effort;
@@ -24,6 +25,7 @@ mod split;
 mod workers;
 
 pub use config::{Config, EncoderConfig};
+pub use cost::{CostModel, RowTokens};
 pub use cross_encoder::CrossEncoder;
 pub use dropout_seeds::DropoutSeeds;
 pub use effort::{Compatibility, Effort, HeadOrder, TokenWeights};

@@ -12,6 +12,7 @@ use tamis_ops::Precision;
 
 use crate::checkpoint::{self, NewHead};
 use crate::config::Config;
+use crate::cost::CostModel;
 use crate::cross_encoder::CrossEncoder;
 use crate::decoder::Prefix;
 use crate::dropout_seeds::DropoutSeeds;
@@ -176,6 +177,12 @@ impl Reranker {
     #[must_use]
     pub fn depths(&self) -> Vec<usize> {
         self.model.depths()
+    }
+
+    /// What an effort costs; only of decoders.
+    #[must_use]
+    pub fn cost_model(&self) -> Option<CostModel> {
+        self.model.cost_model()
     }
 
     /// How pairs are encoded and scores served.
