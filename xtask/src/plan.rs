@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use tamis_data::output;
 use tamis_eval::Measure;
+use tamis_model::adapter::AdapterUse;
 use tamis_model::{OpenOptions, Precision, Reranker};
 
 use crate::device::device;
@@ -60,6 +61,11 @@ pub struct PlanArgs {
     /// What tells how well documents are ranked
     #[arg(long, default_value = "nDCG@10")]
     measure: Measure,
+
+    /// An adapter on the weights, for all requests or for some: PATH, PATH@ratio=2, PATH@exit=4; may be
+    /// repeated
+    #[arg(long = "adapter", value_name = "PATH")]
+    adapters: Vec<AdapterUse>,
 
     /// The exits to measure [default: all]
     #[arg(long, value_name = "DEPTHS", value_delimiter = ',')]
@@ -143,7 +149,8 @@ pub fn plan(args: &PlanArgs) -> Result<()> {
 }
 
 fn measure(args: &PlanArgs, directory: &Path, key: String) -> Result<Grid> {
-    let options = OpenOptions { precision: args.precision, ..OpenOptions::default() };
+    let (precision, adapters) = (args.precision, args.adapters.clone());
+    let options = OpenOptions { precision, adapters, ..OpenOptions::default() };
     let reranker = Reranker::open_with(directory, &device(&args.device)?, options)?;
     let known = reranker.depths();
     ensure!(!known.is_empty(), "{}: only decoders have exits", directory.display());
@@ -165,19 +172,28 @@ fn measure(args: &PlanArgs, directory: &Path, key: String) -> Result<Grid> {
 
 /// All that a grid depends on.
 fn key(args: &PlanArgs, directory: &Path) -> Result<String> {
-    let mut names: Vec<PathBuf> = std::fs::read_dir(directory)
-        .with_context(|| directory.display().to_string())?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<std::io::Result<_>>()?;
-    names.retain(|path| {
-        path.extension().is_some_and(|extension| extension == "json" || extension == "safetensors")
-    });
-    names.sort();
-    let inputs = [&args.queries, &args.qrels, &args.run].into_iter().chain(&args.corpus);
     let mut key = String::new();
-    for path in names.iter().chain(inputs) {
+    let adapters = args.adapters.iter().map(|adapter| adapter.path.as_path());
+    for folder in [directory].into_iter().chain(adapters) {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+            .with_context(|| folder.display().to_string())?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<std::io::Result<_>>()?;
+        paths.retain(|path| {
+            path.extension().is_some_and(|kind| kind == "json" || kind == "safetensors")
+        });
+        paths.sort();
+        for path in paths {
+            key.push_str(&sha256(&path)?);
+            key.push('\n');
+        }
+    }
+    for path in [&args.queries, &args.qrels, &args.run].into_iter().chain(&args.corpus) {
         key.push_str(&sha256(path)?);
         key.push('\n');
+    }
+    for adapter in &args.adapters {
+        key.push_str(&format!("{adapter}\n"));
     }
     let PlanArgs { depth, max_queries, measure, exits, ratios, compress_layers, .. } = args;
     key.push_str(&format!(

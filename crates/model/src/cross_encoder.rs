@@ -14,7 +14,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::head::{ExitLayers, Head, Pooling, pooling};
 use crate::input::Input;
-use crate::layer::{Linear, with_seeds};
+use crate::layer::{Linear, Switches, with_active, with_seeds};
 use crate::scores::Scores;
 use crate::split::{Split, SplitScore};
 
@@ -23,6 +23,9 @@ use crate::split::{Split, SplitScore};
 pub struct CrossEncoder {
     encoder: Encoder,
     head: Head,
+    /// When adapters that are not always used are.
+    #[module(skip)]
+    switches: Switches,
 }
 
 impl CrossEncoder {
@@ -44,7 +47,7 @@ impl CrossEncoder {
         if let (Some(config), Some(split)) = (config.split(), encoder.split_mut()) {
             *split = Split::zeros(&config, hidden, device);
         }
-        Self { encoder, head }
+        Self { encoder, head, switches: Switches::default() }
     }
 
     /// The same weights with another number of layers in which query and document are read apart.
@@ -80,7 +83,7 @@ impl CrossEncoder {
             Head::Exits(heads) => Head::Exits(heads.filled(&row)),
             _ => return Err("model.exits: expected layers from the first to the last".to_owned()),
         };
-        Ok((Self { encoder: self.encoder, head }, new))
+        Ok((Self { head, ..self }, new))
     }
 
     /// A model that answers with words as one that can be saved: its rows were taken out of a
@@ -112,10 +115,7 @@ impl CrossEncoder {
         let Head::Last(empty) = config.architecture().head(1, &row.device()) else {
             return Err("a decoder with a label reads its last token".to_owned());
         };
-        Ok(Some((
-            Self { encoder: self.encoder.clone(), head: Head::Last(empty.filled(row)) },
-            config,
-        )))
+        Ok(Some((Self { head: Head::Last(empty.filled(row)), ..self.clone() }, config)))
     }
 
     /// Returns one logit per row and label: `[rows, labels]`.
@@ -238,13 +238,15 @@ impl CrossEncoder {
         mut seeds: DropoutSeeds,
     ) -> Result<Vec<(usize, Tensor<2>)>> {
         let exits = self.exits_of(effort)?;
+        let active = self.switches.of_effort(effort, &exits)?;
         let Encoder::Decoder(decoder) = &self.encoder else {
             return Ok(vec![(0, self.logits(input, seeds))]);
         };
         let by_depth = compatibility.heads == HeadOrder::ByDepth;
         let is_plain = !effort.compresses() && exits == [decoder.n_layers()];
         if prefix.is_none() && is_plain && by_depth {
-            return Ok(vec![(decoder.n_layers(), self.logits(input, seeds))]);
+            let logits = with_active(active, || self.logits(input, seeds));
+            return Ok(vec![(decoder.n_layers(), logits)]);
         }
         let published = decoder.published();
         let weights = match compatibility.weights {
@@ -264,7 +266,8 @@ impl CrossEncoder {
             padding: self.padding(),
             prefix,
         };
-        Ok(with_seeds(seeds.branch(), || {
+        let of_adapters = seeds.branch();
+        let forward = || {
             let states = decoder.exits(input, route, &mut seeds);
             let read = |(order, (&depth, state)): (usize, (&usize, Tensor<2>))| {
                 let state = state.cast(DType::F32);
@@ -285,7 +288,8 @@ impl CrossEncoder {
                 (depth, logits)
             };
             exits.iter().zip(states).enumerate().map(read).collect()
-        }))
+        };
+        Ok(with_active(active, || with_seeds(of_adapters, forward)))
     }
 
     /// The depths that an effort asks for, each once and the shallowest first; of an encoder, 0.
@@ -315,11 +319,13 @@ impl CrossEncoder {
         device: &Device,
     ) -> Result<Option<Prefix>> {
         let Encoder::Decoder(decoder) = &self.encoder else { return Ok(None) };
-        let deepest = self.exits_of(effort)?.last().copied().unwrap_or(0);
+        let exits = self.exits_of(effort)?;
+        let active = self.switches.of_effort(effort, &exits)?;
+        let deepest = exits.last().copied().unwrap_or(0);
         let ids: Vec<i32> = ids.iter().map(|&id| id.cast_signed()).collect();
         let n = ids.len();
         let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), device);
-        Ok(Some(decoder.prefix(ids, deepest)))
+        Ok(Some(with_active(active, || decoder.prefix(ids, deepest))))
     }
 
     /// Whether rows may share what they begin with: tokens see what is before them, and what is read
@@ -355,6 +361,11 @@ impl CrossEncoder {
         }
     }
 
+    /// The same with conditions for those of its adapters that are switched.
+    pub(crate) fn with_switches(self, switches: Switches) -> Self {
+        Self { switches, ..self }
+    }
+
     /// What an effort costs; only of decoders.
     #[must_use]
     pub fn cost_model(&self) -> Option<CostModel> {
@@ -385,6 +396,11 @@ impl CrossEncoder {
     #[must_use]
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn encoder_mut(&mut self) -> &mut Encoder {
+        &mut self.encoder
     }
 
     /// Packs every linear map of the encoder for inference on the CPU; on other devices nothing

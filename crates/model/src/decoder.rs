@@ -143,6 +143,11 @@ impl Decoder {
         self.layers.iter_mut().flat_map(DecoderLayer::linears_mut).collect()
     }
 
+    /// The table of word vectors.
+    pub(crate) fn words_mut(&mut self) -> &mut Embedding {
+        &mut self.word_embeddings
+    }
+
     fn words(&self, ids: Tensor<1, Int>) -> Tensor<2> {
         let embedded = self.word_embeddings.forward(ids);
         match self.shape.embedding_scale {

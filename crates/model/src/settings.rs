@@ -7,6 +7,7 @@ use tamis_data::{
     DocumentPosition, MaskPlace, PairConfig, PairEncoder, PairParts, RowTemplate, Truncation,
 };
 
+use crate::adapter::AdapterUse;
 use crate::config::Config;
 use crate::effort::{Compatibility, Effort};
 use crate::error::{Error, Result};
@@ -45,6 +46,9 @@ pub struct Settings {
     /// Behaviour of the system that the checkpoint comes from, for its numbers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub compatibility: Compatibility,
+    /// Adapters on the weights, and which requests each is for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterUse>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -132,6 +136,7 @@ impl Settings {
             answers: None,
             effort: Effort::default(),
             compatibility: Compatibility::default(),
+            adapters: Vec::new(),
         }
     }
 
@@ -157,6 +162,7 @@ impl Settings {
             answers: None,
             effort: Effort::default(),
             compatibility: Compatibility::default(),
+            adapters: Vec::new(),
         }
     }
 
@@ -169,7 +175,7 @@ impl Settings {
     }
 
     /// What `tamis.json` says, if there is one.
-    fn of_file(directory: &Path) -> Result<Option<Self>> {
+    pub(crate) fn of_file(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(FILE);
         match std::fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text)

@@ -87,6 +87,7 @@ mod with_fixtures {
             answers: None,
             effort: Default::default(),
             compatibility: Default::default(),
+            adapters: Vec::new(),
         }
     }
 

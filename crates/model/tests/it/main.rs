@@ -55,6 +55,7 @@ fn tiny_checkpoint(directory: &std::path::Path) -> tamis_model::Config {
         answers: None,
         effort: Default::default(),
         compatibility: Default::default(),
+        adapters: Vec::new(),
     };
     let contents = checkpoint::Contents {
         model: &model,
