@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: speed, measured beside peers on the same inputs in one session.
 
+mod decoder;
 mod forward;
 mod peer;
 mod prettr;
@@ -18,6 +19,7 @@ enum Workload {
     Forward(forward::ForwardArgs),
     Train(train::TrainArgs),
     Prettr(prettr::PrettrArgs),
+    Decoder(decoder::DecoderArgs),
 }
 
 pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
@@ -25,5 +27,6 @@ pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         Workload::Forward(args) => forward::forward(args),
         Workload::Train(args) => train::train(args),
         Workload::Prettr(args) => prettr::prettr(args),
+        Workload::Decoder(args) => decoder::decoder(args),
     }
 }

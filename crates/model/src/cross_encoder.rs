@@ -7,7 +7,8 @@ use tamis_ops::Precision;
 
 use crate::config::Config;
 use crate::cost::CostModel;
-use crate::decoder::{Prefix, Route, Weights};
+use crate::decoder::config::Published;
+use crate::decoder::{Prefix, Route, Stand, Weights};
 use crate::dropout_seeds::DropoutSeeds;
 use crate::effort::{Compatibility, Effort, HeadOrder, TokenWeights};
 use crate::encoder::Encoder;
@@ -96,6 +97,11 @@ impl CrossEncoder {
         let (Head::Last(head), Some(logits)) = (&self.head, config.word_logits()) else {
             return Ok(None);
         };
+        if config.head_rows().is_none() {
+            return Err("a word that is one among all makes no head of its own; train with answers of one or \
+                        two words"
+                .to_owned());
+        }
         let rows = head.weight() / logits.divisor;
         let n_words = rows.dims()[1];
         if let Some(cap) = logits.cap {
@@ -248,48 +254,85 @@ impl CrossEncoder {
             let logits = with_active(active, || self.logits(input, seeds));
             return Ok(vec![(decoder.n_layers(), logits)]);
         }
-        let published = decoder.published();
-        let weights = match compatibility.weights {
-            TokenWeights::OfModel if published.merges_alike => Weights::Mean,
-            TokenWeights::OfModel | TokenWeights::LastToken => Weights::LastToken,
-            TokenWeights::LastColumn => Weights::LastColumn {
-                n_places: input.rows.longest().next_multiple_of(8),
-                padding: published.padding,
-            },
-            TokenWeights::Mean => Weights::Mean,
-        };
-        let route = Route {
-            exits: &exits,
-            ratio: if effort.compresses() { effort.ratio } else { 1 },
-            compress_layers: &effort.compress_layers,
-            weights,
-            padding: self.padding(),
-            prefix,
-        };
+        let weights = weights(decoder.published(), compatibility, input);
+        let asked = Effort { exits: exits.clone(), ..effort.clone() };
+        let route = Route { prefix, ..route(&asked, weights, self.padding()) };
         let of_adapters = seeds.branch();
         let forward = || {
             let states = decoder.exits(input, route, &mut seeds);
+            let states = exits.iter().zip(states).enumerate();
             let read = |(order, (&depth, state)): (usize, (&usize, Tensor<2>))| {
-                let state = state.cast(DType::F32);
-                let logits = match &self.head {
-                    Head::Exits(heads) => {
-                        let of_depth = |depth| heads.shape().place(depth).unwrap_or(0);
-                        let place = match compatibility.heads {
-                            HeadOrder::ByOrder if published.heads_as_asked => {
-                                of_depth(effort.exits.get(order).copied().unwrap_or(depth))
-                            }
-                            HeadOrder::ByOrder => order,
-                            HeadOrder::ByDepth => of_depth(depth),
-                        };
-                        heads.forward_at(place, state)
+                let place = match compatibility.heads {
+                    HeadOrder::ByOrder if decoder.published().heads_as_asked => {
+                        self.place_of(effort.exits.get(order).copied().unwrap_or(depth))
                     }
-                    head => head.forward(state, &mut seeds),
+                    HeadOrder::ByOrder => order,
+                    HeadOrder::ByDepth => self.place_of(depth),
                 };
-                (depth, logits)
+                (depth, self.exit_head(place, state, &mut seeds))
             };
-            exits.iter().zip(states).enumerate().map(read).collect()
+            states.map(read).collect()
         };
         Ok(with_active(active, || with_seeds(of_adapters, forward)))
+    }
+
+    /// Begins a pass with exits that is taken layer by layer with [`exit_step`](Self::exit_step), to hold the
+    /// activations of one layer only; without adapters that are switched.
+    ///
+    /// # Errors
+    /// As [`exit_logits`](Self::exit_logits), and for encoders.
+    pub fn exit_pass(&self, input: &Input, effort: &Effort) -> Result<ExitPass> {
+        let exits = self.exits_of(effort)?;
+        let Encoder::Decoder(decoder) = &self.encoder else {
+            let problem = "only decoders are gone through exit by exit".to_owned();
+            return Err(Error::Effort { problem });
+        };
+        let effort = Effort { exits, ..effort.clone() };
+        let weights = weights(decoder.published(), Compatibility::default(), input);
+        let stand = decoder.stand(input, route(&effort, weights, self.padding()));
+        Ok(ExitPass { effort, weights, stand })
+    }
+
+    /// One layer of a pass, on what the last one returned, or on block 0 of [`block`](Self::block): what the next
+    /// one reads, but of the deepest, and the logits of the exit after it, `[rows, 1]`, if there is one.
+    ///
+    /// # Panics
+    /// For a pass of another model.
+    pub fn exit_step(
+        &self,
+        pass: &mut ExitPass,
+        depth: usize,
+        x: Tensor<2>,
+        input: &Input,
+        mut seeds: DropoutSeeds,
+    ) -> (Option<Tensor<2>>, Option<Tensor<2>>) {
+        let Encoder::Decoder(decoder) = &self.encoder else {
+            panic!("a pass with exits is of a decoder");
+        };
+        let ExitPass { effort, weights, stand } = pass;
+        let route = route(effort, *weights, self.padding());
+        with_seeds(seeds.branch(), || {
+            let (next, state) = decoder.step(x, depth, stand, input, route, &mut seeds);
+            let place = self.place_of(depth + 1);
+            (next, state.map(|state| self.exit_head(place, state, &mut seeds)))
+        })
+    }
+
+    /// The place of the head of a depth.
+    fn place_of(&self, depth: usize) -> usize {
+        match &self.head {
+            Head::Exits(heads) => heads.shape().place(depth).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// The logits of a state: those of one exit's head where there are several.
+    fn exit_head(&self, place: usize, state: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let state = state.cast(DType::F32);
+        match &self.head {
+            Head::Exits(heads) => heads.forward_at(place, state),
+            head => head.forward(state, seeds),
+        }
     }
 
     /// The depths that an effort asks for, each once and the shallowest first; of an encoder, 0.
@@ -426,6 +469,39 @@ impl CrossEncoder {
     pub fn computing_in(mut self, dtype: DType) -> Self {
         self.encoder = self.encoder.map(&mut Cast(dtype));
         self
+    }
+}
+
+/// A pass with exits between two of its layers.
+#[derive(Debug, Clone)]
+pub struct ExitPass {
+    effort: Effort,
+    weights: Weights,
+    stand: Stand,
+}
+
+/// What tokens count by when they are merged.
+fn weights(published: Published, compatibility: Compatibility, input: &Input) -> Weights {
+    match compatibility.weights {
+        TokenWeights::OfModel if published.merges_alike => Weights::Mean,
+        TokenWeights::OfModel | TokenWeights::LastToken => Weights::LastToken,
+        TokenWeights::LastColumn => Weights::LastColumn {
+            n_places: input.rows.longest().next_multiple_of(8),
+            padding: published.padding,
+        },
+        TokenWeights::Mean => Weights::Mean,
+    }
+}
+
+/// The way of an effort whose exits are sorted.
+fn route(effort: &Effort, weights: Weights, padding: Option<u32>) -> Route<'_> {
+    Route {
+        exits: &effort.exits,
+        ratio: if effort.compresses() { effort.ratio } else { 1 },
+        compress_layers: &effort.compress_layers,
+        weights,
+        padding,
+        prefix: None,
     }
 }
 

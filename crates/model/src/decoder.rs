@@ -20,7 +20,7 @@ use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 use crate::layer::{Embedding, Linear, RmsNorm};
 use config::Published;
-pub(crate) use exits::{Route, Weights};
+pub(crate) use exits::{Route, Stand, Weights};
 use layer::DecoderLayer;
 pub(crate) use prefix::Prefix;
 pub(crate) use shape::DecoderShape;

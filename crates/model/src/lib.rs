@@ -26,7 +26,7 @@ mod workers;
 
 pub use config::{Config, EncoderConfig};
 pub use cost::{CostModel, RowTokens};
-pub use cross_encoder::CrossEncoder;
+pub use cross_encoder::{CrossEncoder, ExitPass};
 pub use dropout_seeds::DropoutSeeds;
 pub use effort::{Compatibility, Effort, HeadOrder, TokenWeights};
 pub use error::{Error, Result};

@@ -12,6 +12,7 @@ mod exits;
 mod hub;
 mod parity;
 mod scoring;
+mod small_decoders;
 mod split;
 mod terms;
 mod variants;
