@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: speed, measured beside peers on the same inputs in one session.
 
+mod decoder;
 mod forward;
 mod peer;
 mod prettr;
@@ -20,6 +21,7 @@ enum Workload {
     Train(train::TrainArgs),
     Prettr(prettr::PrettrArgs),
     Serve(serve::ServeArgs),
+    Decoder(decoder::DecoderArgs),
 }
 
 pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
@@ -28,5 +30,6 @@ pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         Workload::Train(args) => train::train(args),
         Workload::Prettr(args) => prettr::prettr(args),
         Workload::Serve(args) => serve::serve(args),
+        Workload::Decoder(args) => decoder::decoder(args),
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tamis_data::RowTemplate;
+use tamis_model::adapter::AdapterUse;
 use tamis_model::{Reranker, Settings};
 
 /// Options of decoders; without them the checkpoint's own.
@@ -13,6 +14,11 @@ pub struct DecoderArgs {
     /// JSON file with segments [default: the checkpoint's]
     #[arg(long, value_name = "NAME")]
     template: Option<String>,
+
+    /// An adapter on the weights, for all requests or for some: PATH, PATH@ratio=2, PATH@exit=4; may be
+    /// repeated, and those for all are added to the weights in their order
+    #[arg(long = "adapter", value_name = "PATH")]
+    adapters: Vec<AdapterUse>,
 
     /// The depth whose scores are taken: so many layers are computed [default: the checkpoint's]
     #[arg(long, value_name = "DEPTH")]
@@ -35,12 +41,20 @@ impl DecoderArgs {
         if settings == *old { Ok(reranker) } else { Ok(reranker.with_settings(settings)?) }
     }
 
+    /// Adapters that are put on the model when it is opened.
+    pub fn adapters(&self) -> &[AdapterUse] {
+        &self.adapters
+    }
+
     /// All that scores depend on, for records.
     pub fn describe(&self) -> Result<String> {
         let template = self.template.as_deref().map(template).transpose()?;
         Ok(format!(
-            "template {template:?}, exit {:?}, ratio {:?}, compress_layers {:?}",
-            self.exit, self.ratio, self.compress_layers
+            "template {template:?}, exit {:?}, ratio {:?}, compress_layers {:?}, adapters {:?}",
+            self.exit,
+            self.ratio,
+            self.compress_layers,
+            self.adapters.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ))
     }
 

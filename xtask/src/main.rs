@@ -13,6 +13,7 @@ mod main_job;
 mod mine;
 mod model;
 mod parity;
+mod plan;
 mod prepare;
 mod progress;
 mod report;
@@ -62,6 +63,7 @@ enum Command {
     Report(report::Args),
     Datasets(datasets::DatasetsArgs),
     Bench(bench::BenchArgs),
+    Plan(plan::PlanArgs),
     Parity(parity::ParityArgs),
     Test(test::TestArgs),
     Tidy(tidy::TidyArgs),
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Datasets(args) => datasets::datasets(&args),
         Command::Bench(args) => bench::bench(&args).map(|()| done),
+        Command::Plan(args) => plan::plan(&args).map(|()| done),
         Command::Parity(args) => parity::parity(&args),
         Command::Test(args) => test::test(&args),
         Command::Tidy(args) => tidy::tidy(&args),

@@ -105,7 +105,11 @@ pub fn rerank(args: &RerankArgs) -> Result<()> {
     let directory = model::locate(&args.model)?;
     let device = device(&args.device)?;
     let new_head = args.new_head.map(|seed| NewHead { seed });
-    let options = OpenOptions { precision: args.precision, new_head };
+    let options = OpenOptions {
+        precision: args.precision,
+        new_head,
+        adapters: args.decoder.adapters().to_vec(),
+    };
     let mut reranker = Reranker::open_with(&directory, &device, options)?;
     if let Some(max_length) = args.max_length {
         let mut settings = reranker.settings().clone();

@@ -1,6 +1,6 @@
 //! `cargo xtask score`: a checkpoint over pairs or groups into a teacher's scores.
 
-mod parts;
+pub mod parts;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -141,7 +141,11 @@ struct Scorer {
 impl Scorer {
     fn open(args: &ScoreArgs, directory: &Path) -> Result<Self> {
         let new_head = args.new_head.map(|seed| NewHead { seed });
-        let options = OpenOptions { precision: args.precision, new_head };
+        let options = OpenOptions {
+            precision: args.precision,
+            new_head,
+            adapters: args.decoder.adapters().to_vec(),
+        };
         let mut reranker = Reranker::open_with(directory, &device(&args.device)?, options)?;
         if let Some(max_length) = args.max_length {
             let mut settings = reranker.settings().clone();

@@ -20,14 +20,14 @@ use crate::masked;
 ///
 /// # Source
 /// Liu et al. 2025, "Matryoshka Re-Ranker" (arXiv 2501.16302), section 3.2, and the published training
-/// code. Differs: `normal` works with teacher scores too, and the passes of the cascade's teacher have
-/// neither gradients nor dropout.
+/// code. Differs: `normal` works with teacher scores too, a cascade needs no teacher of the data, and the
+/// passes of the cascade's teacher have neither gradients nor dropout.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cascade {
     /// Which deeper exit teaches which.
     pub method: CascadeMethod,
-    /// In the methods of `fix-layer`, how many exits one teaches.
+    /// In the methods with `fix-layer` in their name, how many exits one teaches; 8 in the original.
     pub every: usize,
     /// Whether the mean over exits is taken in place of the sum, so that their number leaves the
     /// learning rate alone.
@@ -40,6 +40,10 @@ pub struct Cascade {
 pub enum CascadeMethod {
     /// Labels alone.
     Normal,
+    /// No teacher; from the deepest exit on every eighth teaches those below it.
+    FixLayer,
+    /// No teacher; every exit teaches the next.
+    LastLayer,
     /// No teacher; the deepest exit teaches all others, as in BGE's layer-wise reranker.
     FinalLayer,
     /// The teacher teaches the deepest exit; from there every eighth exit teaches those below it.
@@ -61,7 +65,7 @@ impl CascadeMethod {
     /// Whether the data must have teacher scores.
     #[must_use]
     pub fn needs_teacher(self) -> bool {
-        !matches!(self, Self::Normal | Self::FinalLayer)
+        !matches!(self, Self::Normal | Self::FixLayer | Self::LastLayer | Self::FinalLayer)
     }
 
     /// Whether an exit teaches another, which needs a pass with all tokens.
@@ -83,8 +87,10 @@ impl CascadeMethod {
     fn teaches(self, place: usize, every: usize) -> bool {
         match self {
             Self::Normal | Self::DistillFinalLayerTeacher => false,
-            Self::DistillFixLayer | Self::DistillFixLayerTeacher => place.is_multiple_of(every),
-            Self::DistillLastLayer | Self::DistillLastLayerTeacher => true,
+            Self::FixLayer | Self::DistillFixLayer | Self::DistillFixLayerTeacher => {
+                place.is_multiple_of(every)
+            }
+            Self::LastLayer | Self::DistillLastLayer | Self::DistillLastLayerTeacher => true,
             Self::FinalLayer | Self::DistillFinalLayer => place == 0,
         }
     }

@@ -1,6 +1,8 @@
 //! LoRA adapters: put on a model, trained alone, saved and loaded as PEFT does, merged on demand.
 
+mod manifest;
 mod peft;
+mod stack;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +16,10 @@ use crate::checkpoint::Path;
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
 use crate::layer::{Linear, LowRank};
+pub use manifest::Manifest;
 pub use peft::{load, save};
+pub(crate) use stack::of_checkpoint;
+pub use stack::{AdapterUse, stack};
 
 /// The shape of an adapter, and which linear maps have one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,6 +112,7 @@ pub fn attach(
             rank: lora.rank,
             scale: lora.alpha / lora.rank as f64,
             dropout: lora.dropout,
+            switch: None,
         };
         put(linears[target.linear], target, matrices);
     }
@@ -120,6 +126,7 @@ struct Matrices {
     rank: usize,
     scale: f64,
     dropout: f32,
+    switch: Option<u8>,
 }
 
 fn put(linear: &mut Linear, target: &Target, matrices: Matrices) {
@@ -133,6 +140,7 @@ fn put(linear: &mut Linear, target: &Target, matrices: Matrices) {
         start: target.start,
         scale: matrices.scale,
         dropout: matrices.dropout,
+        switch: matrices.switch,
     });
 }
 
@@ -192,8 +200,12 @@ fn targets(model: &mut CrossEncoder, config: &Config) -> Vec<Target> {
         let fields: Vec<&str> = paths.found[&id].iter().map(String::as_str).collect();
         let mut start = 0;
         for (name, columns) in config.tensor_parts(&fields, n_out) {
-            let name = name.strip_suffix(".weight").unwrap_or(&name).to_owned();
             let head = fields.first() == Some(&"head");
+            // PEFT adapts the head of words under its own name, also where its rows are the word vectors.
+            let name = match head && config.head_rows().is_some() {
+                true => "lm_head".to_owned(),
+                false => name.strip_suffix(".weight").unwrap_or(&name).to_owned(),
+            };
             targets.push(Target { name, linear: index, start, columns, n_in, head });
             start += columns;
         }

@@ -6,11 +6,13 @@ mod load;
 mod lower_hash;
 mod parameters;
 mod save;
+mod streamed;
 mod weights;
 
 use std::path::Path as FilePath;
 
 pub use initialise::initialise;
+pub(crate) use load::load_packed;
 pub use load::{Loaded, NewHead, load, load_split};
 pub use lower_hash::lower_hash;
 pub use save::{Contents, save};

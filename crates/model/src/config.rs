@@ -277,7 +277,7 @@ impl Config {
     ///
     /// # Errors
     /// When the model is no decoder, or has no such layers.
-    pub(crate) fn with_exits(&self, layers: ExitLayers) -> std::result::Result<Self, String> {
+    pub fn with_exits(&self, layers: ExitLayers) -> std::result::Result<Self, String> {
         let EncoderConfig::Decoder(config) = &self.encoder else {
             return Err("model.exits: expected a decoder".to_owned());
         };

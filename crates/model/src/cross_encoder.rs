@@ -8,14 +8,16 @@ use tamis_data::Batch;
 use tamis_ops::Precision;
 
 use crate::config::Config;
-use crate::decoder::{Prefix, Route, Weights};
+use crate::cost::CostModel;
+use crate::decoder::config::Published;
+use crate::decoder::{Prefix, Route, Stand, Weights};
 use crate::dropout_seeds::DropoutSeeds;
 use crate::effort::{Compatibility, Effort, HeadOrder, TokenWeights};
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::head::{ExitLayers, Head, Pooling, pooling};
 use crate::input::Input;
-use crate::layer::{Linear, with_seeds};
+use crate::layer::{Linear, Switches, with_active, with_seeds};
 use crate::scores::Scores;
 use crate::split::{Split, SplitScore};
 
@@ -24,6 +26,9 @@ use crate::split::{Split, SplitScore};
 pub struct CrossEncoder {
     encoder: Encoder,
     head: Head,
+    /// When adapters that are not always used are.
+    #[module(skip)]
+    switches: Switches,
 }
 
 impl CrossEncoder {
@@ -45,7 +50,7 @@ impl CrossEncoder {
         if let (Some(config), Some(split)) = (config.split(), encoder.split_mut()) {
             *split = Split::zeros(&config, hidden, device);
         }
-        Self { encoder, head }
+        Self { encoder, head, switches: Switches::default() }
     }
 
     /// The same weights with another number of layers in which query and document are read apart.
@@ -81,7 +86,7 @@ impl CrossEncoder {
             Head::Exits(heads) => Head::Exits(heads.filled(&row)),
             _ => return Err("model.exits: expected layers from the first to the last".to_owned()),
         };
-        Ok((Self { encoder: self.encoder, head }, new))
+        Ok((Self { head, ..self }, new))
     }
 
     /// A model that answers with words as one that can be saved: its rows were taken out of a
@@ -94,6 +99,11 @@ impl CrossEncoder {
         let (Head::Last(head), Some(logits)) = (&self.head, config.word_logits()) else {
             return Ok(None);
         };
+        if config.head_rows().is_none() {
+            return Err("a word that is one among all makes no head of its own; train with answers of one or \
+                        two words"
+                .to_owned());
+        }
         let rows = head.weight() / logits.divisor;
         let n_words = rows.dims()[1];
         if let Some(cap) = logits.cap {
@@ -113,10 +123,7 @@ impl CrossEncoder {
         let Head::Last(empty) = config.architecture().head(1, &row.device()) else {
             return Err("a decoder with a label reads its last token".to_owned());
         };
-        Ok(Some((
-            Self { encoder: self.encoder.clone(), head: Head::Last(empty.filled(row)) },
-            config,
-        )))
+        Ok(Some((Self { head: Head::Last(empty.filled(row)), ..self.clone() }, config)))
     }
 
     /// Returns one logit per row and label: `[rows, labels]`.
@@ -239,54 +246,95 @@ impl CrossEncoder {
         mut seeds: DropoutSeeds,
     ) -> Result<Vec<(usize, Tensor<2>)>> {
         let exits = self.exits_of(effort)?;
+        let active = self.switches.of_effort(effort, &exits)?;
         let Encoder::Decoder(decoder) = &self.encoder else {
             return Ok(vec![(0, self.logits(input, seeds))]);
         };
         let by_depth = compatibility.heads == HeadOrder::ByDepth;
         let is_plain = !effort.compresses() && exits == [decoder.n_layers()];
         if prefix.is_none() && is_plain && by_depth {
-            return Ok(vec![(decoder.n_layers(), self.logits(input, seeds))]);
+            let logits = with_active(active, || self.logits(input, seeds));
+            return Ok(vec![(decoder.n_layers(), logits)]);
         }
-        let published = decoder.published();
-        let weights = match compatibility.weights {
-            TokenWeights::OfModel if published.merges_alike => Weights::Mean,
-            TokenWeights::OfModel | TokenWeights::LastToken => Weights::LastToken,
-            TokenWeights::LastColumn => Weights::LastColumn {
-                n_places: input.rows.longest().next_multiple_of(8),
-                padding: published.padding,
-            },
-            TokenWeights::Mean => Weights::Mean,
-        };
-        let route = Route {
-            exits: &exits,
-            ratio: if effort.compresses() { effort.ratio } else { 1 },
-            compress_layers: &effort.compress_layers,
-            weights,
-            padding: self.padding(),
-            prefix,
-        };
-        Ok(with_seeds(seeds.branch(), || {
+        let weights = weights(decoder.published(), compatibility, input);
+        let asked = Effort { exits: exits.clone(), ..effort.clone() };
+        let route = Route { prefix, ..route(&asked, weights, self.padding()) };
+        let of_adapters = seeds.branch();
+        let forward = || {
             let states = decoder.exits(input, route, &mut seeds);
+            let states = exits.iter().zip(states).enumerate();
             let read = |(order, (&depth, state)): (usize, (&usize, Tensor<2>))| {
-                let state = state.cast(DType::F32);
-                let logits = match &self.head {
-                    Head::Exits(heads) => {
-                        let of_depth = |depth| heads.shape().place(depth).unwrap_or(0);
-                        let place = match compatibility.heads {
-                            HeadOrder::ByOrder if published.heads_as_asked => {
-                                of_depth(effort.exits.get(order).copied().unwrap_or(depth))
-                            }
-                            HeadOrder::ByOrder => order,
-                            HeadOrder::ByDepth => of_depth(depth),
-                        };
-                        heads.forward_at(place, state)
+                let place = match compatibility.heads {
+                    HeadOrder::ByOrder if decoder.published().heads_as_asked => {
+                        self.place_of(effort.exits.get(order).copied().unwrap_or(depth))
                     }
-                    head => head.forward(state, &mut seeds),
+                    HeadOrder::ByOrder => order,
+                    HeadOrder::ByDepth => self.place_of(depth),
                 };
-                (depth, logits)
+                (depth, self.exit_head(place, state, &mut seeds))
             };
-            exits.iter().zip(states).enumerate().map(read).collect()
-        }))
+            states.map(read).collect()
+        };
+        Ok(with_active(active, || with_seeds(of_adapters, forward)))
+    }
+
+    /// Begins a pass with exits that is taken layer by layer with [`exit_step`](Self::exit_step), to hold the
+    /// activations of one layer only; without adapters that are switched.
+    ///
+    /// # Errors
+    /// As [`exit_logits`](Self::exit_logits), and for encoders.
+    pub fn exit_pass(&self, input: &Input, effort: &Effort) -> Result<ExitPass> {
+        let exits = self.exits_of(effort)?;
+        let Encoder::Decoder(decoder) = &self.encoder else {
+            let problem = "only decoders are gone through exit by exit".to_owned();
+            return Err(Error::Effort { problem });
+        };
+        let effort = Effort { exits, ..effort.clone() };
+        let weights = weights(decoder.published(), Compatibility::default(), input);
+        let stand = decoder.stand(input, route(&effort, weights, self.padding()));
+        Ok(ExitPass { effort, weights, stand })
+    }
+
+    /// One layer of a pass, on what the last one returned, or on block 0 of [`block`](Self::block): what the next
+    /// one reads, but of the deepest, and the logits of the exit after it, `[rows, 1]`, if there is one.
+    ///
+    /// # Panics
+    /// For a pass of another model.
+    pub fn exit_step(
+        &self,
+        pass: &mut ExitPass,
+        depth: usize,
+        x: Tensor<2>,
+        input: &Input,
+        mut seeds: DropoutSeeds,
+    ) -> (Option<Tensor<2>>, Option<Tensor<2>>) {
+        let Encoder::Decoder(decoder) = &self.encoder else {
+            panic!("a pass with exits is of a decoder");
+        };
+        let ExitPass { effort, weights, stand } = pass;
+        let route = route(effort, *weights, self.padding());
+        with_seeds(seeds.branch(), || {
+            let (next, state) = decoder.step(x, depth, stand, input, route, &mut seeds);
+            let place = self.place_of(depth + 1);
+            (next, state.map(|state| self.exit_head(place, state, &mut seeds)))
+        })
+    }
+
+    /// The place of the head of a depth.
+    fn place_of(&self, depth: usize) -> usize {
+        match &self.head {
+            Head::Exits(heads) => heads.shape().place(depth).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// The logits of a state: those of one exit's head where there are several.
+    fn exit_head(&self, place: usize, state: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
+        let state = state.cast(DType::F32);
+        match &self.head {
+            Head::Exits(heads) => heads.forward_at(place, state),
+            head => head.forward(state, seeds),
+        }
     }
 
     /// The depths that an effort asks for, each once and the shallowest first; of an encoder, 0.
@@ -316,11 +364,13 @@ impl CrossEncoder {
         device: &Device,
     ) -> Result<Option<Prefix>> {
         let Encoder::Decoder(decoder) = &self.encoder else { return Ok(None) };
-        let deepest = self.exits_of(effort)?.last().copied().unwrap_or(0);
+        let exits = self.exits_of(effort)?;
+        let active = self.switches.of_effort(effort, &exits)?;
+        let deepest = exits.last().copied().unwrap_or(0);
         let ids: Vec<i32> = ids.iter().map(|&id| id.cast_signed()).collect();
         let n = ids.len();
         let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), device);
-        Ok(Some(decoder.prefix(ids, deepest)))
+        Ok(Some(with_active(active, || decoder.prefix(ids, deepest))))
     }
 
     /// Whether rows may share what they begin with: tokens see what is before them, and what is read
@@ -356,6 +406,20 @@ impl CrossEncoder {
         }
     }
 
+    /// The same with conditions for those of its adapters that are switched.
+    pub(crate) fn with_switches(self, switches: Switches) -> Self {
+        Self { switches, ..self }
+    }
+
+    /// What an effort costs; only of decoders.
+    #[must_use]
+    pub fn cost_model(&self) -> Option<CostModel> {
+        match &self.encoder {
+            Encoder::Decoder(decoder) => Some(decoder.cost_model()),
+            _ => None,
+        }
+    }
+
     /// All linear maps, those of the head last.
     pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
         self.encoder.linears_mut().into_iter().chain(self.head.linears_mut()).collect()
@@ -377,6 +441,11 @@ impl CrossEncoder {
     #[must_use]
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn encoder_mut(&mut self) -> &mut Encoder {
+        &mut self.encoder
     }
 
     /// Packs every linear map of the encoder for inference on the CPU; on other devices nothing
@@ -402,6 +471,39 @@ impl CrossEncoder {
     pub fn computing_in(mut self, dtype: DType) -> Self {
         self.encoder = self.encoder.map(&mut Cast(dtype));
         self
+    }
+}
+
+/// A pass with exits between two of its layers.
+#[derive(Debug, Clone)]
+pub struct ExitPass {
+    effort: Effort,
+    weights: Weights,
+    stand: Stand,
+}
+
+/// What tokens count by when they are merged.
+fn weights(published: Published, compatibility: Compatibility, input: &Input) -> Weights {
+    match compatibility.weights {
+        TokenWeights::OfModel if published.merges_alike => Weights::Mean,
+        TokenWeights::OfModel | TokenWeights::LastToken => Weights::LastToken,
+        TokenWeights::LastColumn => Weights::LastColumn {
+            n_places: input.rows.longest().next_multiple_of(8),
+            padding: published.padding,
+        },
+        TokenWeights::Mean => Weights::Mean,
+    }
+}
+
+/// The way of an effort whose exits are sorted.
+fn route(effort: &Effort, weights: Weights, padding: Option<u32>) -> Route<'_> {
+    Route {
+        exits: &effort.exits,
+        ratio: if effort.compresses() { effort.ratio } else { 1 },
+        compress_layers: &effort.compress_layers,
+        weights,
+        padding,
+        prefix: None,
     }
 }
 

@@ -15,11 +15,12 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use tamis_ops::{Rotary, Rows};
 
+use crate::cost::CostModel;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 use crate::layer::{Embedding, Linear, RmsNorm};
 use config::Published;
-pub(crate) use exits::{Route, Weights};
+pub(crate) use exits::{Route, Stand, Weights};
 use layer::DecoderLayer;
 pub(crate) use prefix::Prefix;
 pub(crate) use shape::DecoderShape;
@@ -127,6 +128,11 @@ impl Decoder {
         self.final_norm.forward(x)
     }
 
+    /// What an effort costs.
+    pub(crate) fn cost_model(&self) -> CostModel {
+        CostModel::of(&self.shape)
+    }
+
     /// What the published code of the family does.
     pub(crate) fn published(&self) -> Published {
         self.published
@@ -135,6 +141,11 @@ impl Decoder {
     /// All linear maps, to be packed.
     pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
         self.layers.iter_mut().flat_map(DecoderLayer::linears_mut).collect()
+    }
+
+    /// The table of word vectors.
+    pub(crate) fn words_mut(&mut self) -> &mut Embedding {
+        &mut self.word_embeddings
     }
 
     fn words(&self, ids: Tensor<1, Int>) -> Tensor<2> {

@@ -6,6 +6,7 @@ mod layer_norm;
 mod linear;
 mod low_rank;
 mod rms_norm;
+mod switches;
 
 pub use activation::Activation;
 pub use embedding::Embedding;
@@ -13,3 +14,4 @@ pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub(crate) use low_rank::{LowRank, with_seeds};
 pub use rms_norm::RmsNorm;
+pub(crate) use switches::{Switches, is_active, with_active};

@@ -10,6 +10,7 @@ pub mod layer;
 pub mod parity;
 
 mod config;
+mod cost;
 mod cross_encoder;
 mod device;
 mod dropout_seeds;
@@ -25,7 +26,8 @@ mod split;
 mod workers;
 
 pub use config::{Config, EncoderConfig};
-pub use cross_encoder::CrossEncoder;
+pub use cost::{CostModel, RowTokens};
+pub use cross_encoder::{CrossEncoder, ExitPass};
 pub use device::device;
 pub use dropout_seeds::DropoutSeeds;
 pub use effort::{Compatibility, Effort, HeadOrder, TokenWeights};

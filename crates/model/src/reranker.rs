@@ -11,8 +11,10 @@ use burn::tensor::{DType, Device, Tensor};
 use tamis_data::{Batch, PairEncoder, TextGroup, TruncationReport, plan};
 use tamis_ops::Precision;
 
+use crate::adapter::{self, AdapterUse};
 use crate::checkpoint::{self, NewHead};
 use crate::config::Config;
+use crate::cost::CostModel;
 use crate::cross_encoder::CrossEncoder;
 use crate::decoder::Prefix;
 use crate::dropout_seeds::DropoutSeeds;
@@ -58,13 +60,15 @@ pub struct ExitScores {
 }
 
 /// How a checkpoint is opened.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
     /// In which numbers linear maps multiply.
     pub precision: Precision,
     /// Draws a head where the checkpoint has none, or one with another number of labels; without
     /// this such a checkpoint is refused.
     pub new_head: Option<NewHead>,
+    /// Adapters on the weights, after those that `tamis.json` names.
+    pub adapters: Vec<AdapterUse>,
 }
 
 /// A cross-encoder with its tokenizer, ready to score.
@@ -110,9 +114,15 @@ impl Reranker {
     /// As [`open`](Self::open), and when the device does not compute in the precision: the CPU has
     /// all of them, others may have bfloat16.
     pub fn open_with(directory: &Path, device: &Device, options: OpenOptions) -> Result<Self> {
-        let OpenOptions { precision, new_head } = options;
+        let OpenOptions { precision, new_head, adapters } = options;
         check_precision(precision, device)?;
-        let loaded = checkpoint::load(directory, new_head, device)?;
+        let adapters = adapter::of_checkpoint(directory, adapters)?;
+        let mut loaded = if is_cpu(device) && adapters.is_empty() {
+            checkpoint::load_packed(directory, new_head, precision, device)?
+        } else {
+            checkpoint::load(directory, new_head, device)?
+        };
+        loaded.model = adapter::stack(loaded.model, &loaded.config, &adapters)?;
         let settings = Settings::read(directory, &loaded.config)?;
         let encoder = settings.encoder(directory)?;
         if loaded.config.n_labels != 1 {
@@ -178,6 +188,12 @@ impl Reranker {
     #[must_use]
     pub fn depths(&self) -> Vec<usize> {
         self.model.depths()
+    }
+
+    /// What an effort costs; only of decoders.
+    #[must_use]
+    pub fn cost_model(&self) -> Option<CostModel> {
+        self.model.cost_model()
     }
 
     /// How pairs are encoded and scores served.

@@ -7,6 +7,7 @@ use tamis_data::{
     DocumentPosition, MaskPlace, PairConfig, PairEncoder, PairParts, RowTemplate, Truncation,
 };
 
+use crate::adapter::AdapterUse;
 use crate::config::Config;
 use crate::effort::{Compatibility, Effort};
 use crate::error::{Error, Result};
@@ -45,6 +46,9 @@ pub struct Settings {
     /// Behaviour of the system that the checkpoint comes from, for its numbers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub compatibility: Compatibility,
+    /// Adapters on the weights, and which requests each is for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterUse>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -63,11 +67,15 @@ pub struct AnswerWords {
     /// sigmoid is the probability of the first among the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no: Option<String>,
+    /// Whether the word is one among all: then the sigmoid of the score is its probability as the next word,
+    /// which is RAG-Retrieval's label of a pair. Takes the whole head, for the last token of a row alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub among_all: bool,
 }
 
 impl Default for AnswerWords {
     fn default() -> Self {
-        Self { yes: "Yes".to_owned(), no: None }
+        Self { yes: "Yes".to_owned(), no: None, among_all: false }
     }
 }
 
@@ -79,8 +87,14 @@ impl AnswerWords {
 
     /// Their ids.
     pub(crate) fn find(&self, tokenizer: &Path) -> Result<Answers> {
+        if let (true, Some(no)) = (self.among_all, &self.no) {
+            let problem =
+                format!("answers: among_all leaves no place for another word, found `{no}`");
+            return Err(Error::config(&tokenizer.with_file_name(FILE), problem));
+        }
         let id = |word: &String| tamis_data::first_id(tokenizer, word);
-        Ok(Answers { yes: id(&self.yes)?, no: self.no.as_ref().map(id).transpose()? })
+        let no = self.no.as_ref().map(id).transpose()?;
+        Ok(Answers { yes: id(&self.yes)?, no, among_all: self.among_all })
     }
 }
 
@@ -132,6 +146,7 @@ impl Settings {
             answers: None,
             effort: Effort::default(),
             compatibility: Compatibility::default(),
+            adapters: Vec::new(),
         }
     }
 
@@ -157,6 +172,7 @@ impl Settings {
             answers: None,
             effort: Effort::default(),
             compatibility: Compatibility::default(),
+            adapters: Vec::new(),
         }
     }
 
@@ -169,7 +185,7 @@ impl Settings {
     }
 
     /// What `tamis.json` says, if there is one.
-    fn of_file(directory: &Path) -> Result<Option<Self>> {
+    pub(crate) fn of_file(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(FILE);
         match std::fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text)

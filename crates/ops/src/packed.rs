@@ -1,6 +1,7 @@
 //! Linear maps packed once for inference on the CPU, with what follows them fused.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -116,6 +117,22 @@ impl PackedLinear {
         Some(Self { panels: Arc::new(Panels::new(&weight, &bias, precision)) })
     }
 
+    /// Packs a weight for the CPU without ever holding it whole in any other form: `read` appends the
+    /// inputs of every output of a range, output after output, as PyTorch's files have them. Weights in
+    /// 8-bit integers need their whole range, and are held once.
+    ///
+    /// # Panics
+    /// When `read` appends fewer numbers than it is asked for.
+    #[must_use]
+    pub fn from_rows(
+        n_in: usize,
+        bias: Vec<f32>,
+        precision: Precision,
+        read: impl FnMut(Range<usize>, &mut Vec<f32>),
+    ) -> Self {
+        Self { panels: Arc::new(Panels::from_rows(n_in, bias, precision, read)) }
+    }
+
     /// Computes `activation(x · weight + bias)`.
     ///
     /// # Shapes
@@ -196,6 +213,27 @@ mod tests {
                 let other = random([n_rows, n_out], 4);
                 let sum = packed.forward_add(x.clone(), other.clone());
                 assert!(worst(sum, plain.clone() + other) < tolerance);
+            }
+        }
+    }
+
+    #[test]
+    fn maps_that_are_read_row_by_row_are_the_same() {
+        for (n_in, n_out) in [(1, 1), (33, 17), (48, 150), (130, 64)] {
+            let x = random([9, n_in], 1);
+            let (weight, bias) = map(n_in, n_out);
+            let numbers = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().unwrap();
+            let rows = numbers(weight.clone().transpose());
+            let biases = numbers(bias.clone().unsqueeze());
+            for precision in Precision::ALL {
+                let read = |outputs: Range<usize>, out: &mut Vec<f32>| {
+                    out.extend(&rows[outputs.start * n_in..outputs.end * n_in]);
+                };
+                let found = PackedLinear::from_rows(n_in, biases.clone(), precision, read);
+                let found = found.forward(x.clone(), Activation::Silu);
+                let whole = PackedLinear::new(weight.clone(), bias.clone(), precision).unwrap();
+                let whole = whole.forward(x.clone(), Activation::Silu);
+                found.into_data().assert_eq(&whole.into_data(), true);
             }
         }
     }

@@ -93,8 +93,8 @@ impl Model {
         options: &ModelOptions,
     ) -> Result<Self> {
         let stamp = stamp(directory, terms);
-        let open = OpenOptions { precision: options.precision, new_head: None };
         let replica = |device| -> Result<Reranker> {
+            let open = OpenOptions { precision: options.precision, ..OpenOptions::default() };
             let reranker = Reranker::open_with(directory, device, open)?;
             let Some(path) = terms else { return Ok(reranker) };
             let store = TermStore::open_for(path, &reranker.term_identity()?)?;

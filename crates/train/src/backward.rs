@@ -1,6 +1,7 @@
 //! One micro-batch into the loss and its gradient: in one pass, or in two with sub-batches.
 
 mod attention;
+mod exit_tape;
 mod exits;
 mod tape;
 
@@ -87,19 +88,16 @@ impl Backward<'_> {
         seed: u64,
         grads: &mut GradientsAccumulator<CrossEncoder>,
     ) -> Result<f64> {
+        let n_rows = micro.batch.n_rows();
+        let rows = self.row_worker().map_or(0..n_rows, |worker| worker.share(n_rows));
         if let Some(exits) = self.exits {
             let share = shares.iter().copied().fold(0.0, f64::max);
-            return Ok(self.cascaded(exits, micro, share, seed, grads));
+            return self.cascaded(exits, micro, share, seed, rows, grads);
         }
         if self.match_attention {
             let share = shares.iter().copied().fold(0.0, f64::max);
             return Ok(self.matched(micro, share, grads));
         }
-        let n_rows = micro.batch.n_rows();
-        let rows = match self.worker {
-            Some(worker) if worker.split == Split::Rows => worker.share(n_rows),
-            _ => 0..n_rows,
-        };
         match self.cache_rows {
             Some(size) => self.cached(micro, shares, seed, rows, size, grads),
             None if self.recompute || rows.len() < n_rows => {
@@ -107,6 +105,11 @@ impl Backward<'_> {
             }
             None => Ok(self.direct(micro, shares, seed, grads)),
         }
+    }
+
+    /// The worker that this is, where workers divide the rows of a batch.
+    fn row_worker(&self) -> Option<&Worker> {
+        self.worker.filter(|worker| worker.split == Split::Rows)
     }
 
     /// One forward pass, one backward pass.
@@ -202,11 +205,11 @@ impl Backward<'_> {
         shares: &[f64],
         own: &[f32],
     ) -> Result<(f64, Vec<f32>)> {
-        let (all, reports) = match self.worker {
-            Some(worker) if worker.split == Split::Rows => {
+        let (all, reports) = match self.row_worker() {
+            Some(worker) => {
                 (worker.collective.all_gather(own)?.concat(), worker.collective.rank() == 0)
             }
-            _ => (own.to_vec(), true),
+            None => (own.to_vec(), true),
         };
         let n_rows = all.len();
         let rows = Tensor::<1>::from_data(TensorData::new(all, [n_rows]), self.device);

@@ -311,10 +311,6 @@ impl Recipe {
         }
         if let Some(exits) = &self.train.exits {
             exits.check()?;
-            if self.train.recompute || (self.train.split == Split::Rows && self.train.workers > 1) {
-                return Err("train.exits: expected recompute = false and workers that divide batches; gradient_cache saves memory here"
-                    .to_owned());
-            }
         }
         let train = &self.train;
         let plain = train.gradient_cache.is_none()

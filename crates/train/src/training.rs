@@ -8,6 +8,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use tamis_data::{Dataset, PairEncoder, RowTemplate, TokenStore, output};
 use tamis_loss::Objective;
+use tamis_model::adapter::{AdapterUse, Manifest};
 use tamis_model::{Activation, Config, CrossEncoder, Settings, adapter, checkpoint};
 
 use crate::batches::{Batches, Drawing, Drawn};
@@ -69,7 +70,10 @@ pub fn train(
     Identity::of(recipe)?.check(run)?;
     run.clean()?;
     let (mut model, config, drawn, left_out_tensors) = initial_model(recipe, device)?;
+    let mut manifest = None;
     if let Some(lora) = &recipe.train.lora {
+        let ratios = recipe.train.exits.as_ref().map(|exits| exits.ratios.clone());
+        manifest = Some(Manifest::of(&model, &config, &ratios.unwrap_or_default()));
         model = adapter::attach(model, &config, lora, recipe.seed)
             .map_err(|problem| Error::recipe(&run.recipe_path(), format!("train.{problem}")))?;
     }
@@ -90,6 +94,8 @@ pub fn train(
         truncation: recipe.data.truncation,
         activation: activation(&recipe.train.loss),
         parts: recipe.model.split.map(|split| split.parts()).or(of_source.parts),
+        // Those of the source are not on the model that is trained.
+        adapters: Vec::new(),
         ..of_source
     };
     let settings = match &recipe.model.template {
@@ -165,7 +171,12 @@ pub fn train(
     let (mut team, resumed) = team(recipe, run, &model, total_steps, device)?;
     let mut progress = resumed.unwrap_or_default();
     let mut log = Log::open(&run.log_path(), progress.step)?;
-    let contents = SavedWith { config: &config, settings: &settings, tokenizer: source };
+    let contents = SavedWith {
+        config: &config,
+        settings: &settings,
+        tokenizer: source,
+        manifest: manifest.as_ref(),
+    };
     observe(Event::Started(Plan {
         steps: total_steps,
         resumed_at: progress.step,
@@ -344,7 +355,11 @@ fn initial_model(
         Init::NewHead => Some(checkpoint::NewHead { seed: recipe.seed }),
         Init::Scratch => {
             let path = source.join("config.json");
-            let mut config = Config::read(&path)?.with_labels(1);
+            let mut config = Config::read(&path)?;
+            if let Some(exits) = recipe.model.exits {
+                config = config.with_exits(exits).map_err(|p| Error::recipe(&path, p))?;
+            }
+            config = config.with_labels(1);
             if let Some(split) = split {
                 config = config.with_split(split, true).map_err(|p| Error::recipe(&path, p))?;
             }
@@ -371,9 +386,9 @@ fn initial_model(
             .with_exits(&config, exits)
             .map_err(|problem| Error::recipe(Path::new("recipe.toml"), problem))?;
     }
-    for adapter in &recipe.model.adapters {
-        model = adapter::merge(adapter::load(model, &config, adapter)?);
-    }
+    let adapters: Vec<AdapterUse> =
+        recipe.model.adapters.iter().map(|path| AdapterUse::always(path)).collect();
+    model = adapter::stack(model, &config, &adapters)?;
     Ok((model, config, loaded.drawn, loaded.left_out))
 }
 
@@ -427,6 +442,7 @@ struct SavedWith<'a> {
     config: &'a Config,
     settings: &'a Settings,
     tokenizer: &'a Path,
+    manifest: Option<&'a Manifest>,
 }
 
 impl SavedWith<'_> {
@@ -441,7 +457,8 @@ impl SavedWith<'_> {
         checkpoint::save(contents, path)?;
         if let Some(lora) = &card.recipe.train.lora {
             let base = card.recipe.model.path.display().to_string();
-            adapter::save(&model, self.config, lora, &base, &path.join("adapter"))?;
+            let (manifest, path) = (self.manifest, path.join("adapter"));
+            adapter::save(&model, self.config, lora, &base, manifest, &path)?;
         }
         card.write(path)
     }

@@ -167,7 +167,7 @@ pub fn forward(args: &ForwardArgs) -> Result<()> {
 
 fn open(args: &ForwardArgs, precision: Precision) -> Result<Reranker> {
     let new_head = args.new_head.map(|seed| NewHead { seed });
-    let options = OpenOptions { precision, new_head };
+    let options = OpenOptions { precision, new_head, ..OpenOptions::default() };
     let reranker = Reranker::open_with(&args.model, &device(&args.device)?, options)?;
     let settings = Settings { max_length: 512, ..reranker.settings().clone() };
     Ok(reranker.with_settings(settings)?)

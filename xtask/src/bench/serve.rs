@@ -104,7 +104,7 @@ struct Tally {
 
 pub fn serve(args: &ServeArgs) -> Result<()> {
     let cases = cases(args)?;
-    let options = OpenOptions { precision: args.precision, new_head: None };
+    let options = OpenOptions { precision: args.precision, ..OpenOptions::default() };
     let reranker = Reranker::open_with(&args.model, &device("cpu")?, options)?;
     let servers: Vec<(&str, &str)> = args
         .url

@@ -60,17 +60,21 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 }
 
 /// Appendix A.3 of the specification: 18 exits, 2 groups of 4.
-#[test]
-fn losses_and_gradients_of_every_method() {
+fn appendix() -> Case {
     let scores = |exit: usize, of: fn(f64, f64, f64) -> f64| -> Vec<f32> {
         (0..8).map(|i| of(exit as f64, f64::from(i / 4), f64::from(i % 4)) as f32).collect()
     };
-    let case = Case {
+    Case {
         exits: (0..18).map(|l| scores(l, |l, b, g| (1.3 * l + 0.7 * b + 2.1 * g).sin())).collect(),
         full: (0..18).map(|l| scores(l, |l, b, g| (0.9 * l + 1.1 * b + 0.5 * g).cos())).collect(),
         teacher: scores(0, |_, b, g| 3.0 * (b + 2.0 * g).sin()),
         dims: [2, 4],
-    };
+    }
+}
+
+#[test]
+fn losses_and_gradients_of_every_method() {
+    let case = appendix();
     let with_teacher = [-0.34027, -0.359818, 0.52664, 0.173448];
     let expected: [(&str, f32, [f32; 4], [f32; 4]); 7] = [
         (
@@ -163,4 +167,29 @@ mod with_fixtures {
         }
         assert_eq!(n, METHODS.len(), "every method has a case");
     }
+}
+
+/// Without a teacher of the data a cascade lacks what that teaches, and nothing else.
+#[test]
+fn a_cascade_needs_no_teacher() {
+    let case = appendix();
+    let run = |method| case.run(Cascade { method, every: 3, ..Cascade::default() });
+    let mut shares = Vec::new();
+    for (with, without) in [
+        (CascadeMethod::DistillFixLayer, CascadeMethod::FixLayer),
+        (CascadeMethod::DistillLastLayer, CascadeMethod::LastLayer),
+        (CascadeMethod::DistillFinalLayer, CascadeMethod::FinalLayer),
+    ] {
+        assert!(!without.needs_teacher() && without.needs_full_width());
+        let ((with, of_with, _), (without, of_without, _)) = (run(with), run(without));
+        shares.push(with - without);
+        // The teacher of the data teaches the deepest exit alone.
+        assert_close(&of_with[..17].concat(), &of_without[..17].concat(), 1e-6, "shallower exits");
+        assert!(of_with[17].iter().zip(&of_without[17]).any(|(a, b)| (a - b).abs() > 1e-2));
+    }
+    assert_close(&shares, &[shares[0]; 3], 1e-5, "what the teacher teaches");
+    // With one anchor in three the cascades differ.
+    let losses = [CascadeMethod::FixLayer, CascadeMethod::LastLayer, CascadeMethod::FinalLayer];
+    let losses = losses.map(|method| run(method).0);
+    assert!(losses[0] != losses[1] && losses[1] != losses[2] && losses[0] != losses[2]);
 }

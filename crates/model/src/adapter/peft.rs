@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
 use tamis_data::output::OutputFolder;
 
-use super::{LoraConfig, Matrices, named, put, targets};
+use super::{LoraConfig, Manifest, Matrices, Target, named, put, targets};
 use crate::checkpoint::{Path, transpose, values};
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
@@ -33,6 +33,7 @@ pub fn save(
     config: &Config,
     lora: &LoraConfig,
     base: &str,
+    manifest: Option<&Manifest>,
     directory: &FilePath,
 ) -> Result<()> {
     let mut model = model.clone();
@@ -53,6 +54,11 @@ pub fn save(
         let ([n_in, rank], [_, columns]) = (a.dims(), b.dims());
         // On disk both are [out, in].
         let (a, b) = (transpose(&values(a), n_in, rank), transpose(&values(b), rank, columns));
+        let (b, columns) = match config.head_rows().filter(|_| target.head) {
+            // Of a head of words a few rows are known; the others change nothing.
+            Some(rows) => (spread(&b, &rows, config.vocab_size()), config.vocab_size()),
+            None => (b, columns),
+        };
         insert(format!("{}.lora_A.weight", target.name), [rank, n_in], &a);
         insert(format!("{}.lora_B.weight", target.name), [columns, rank], &b);
         modules.push(target.name.clone());
@@ -97,6 +103,9 @@ pub fn save(
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize_to_file(views, Some(metadata), &path)
         .map_err(|error| Error::weights(&path, error.to_string()))?;
+    if let Some(manifest) = manifest {
+        manifest.write(folder.path())?;
+    }
     for name in [CONFIG, WEIGHTS] {
         let path = folder.path().join(name);
         let synced = File::open(&path).and_then(|file| file.sync_all());
@@ -111,10 +120,16 @@ pub fn save(
 /// # Errors
 /// When a file is missing or damaged, the adapter is of a kind that is not LoRA on linear maps, or its
 /// tensors are not those of this model.
-pub fn load(
+pub fn load(model: CrossEncoder, config: &Config, directory: &FilePath) -> Result<CrossEncoder> {
+    load_switched(model, config, directory, None)
+}
+
+/// The same for adapters that hang on a switch.
+pub(super) fn load_switched(
     mut model: CrossEncoder,
     config: &Config,
     directory: &FilePath,
+    switch: Option<u8>,
 ) -> Result<CrossEncoder> {
     let path = directory.join(CONFIG);
     let text = fs::read_to_string(&path).map_err(|error| Error::io(&path, error))?;
@@ -141,7 +156,7 @@ pub fn load(
     for target in &known {
         let mut take = |matrix: &str| tensors.remove(&format!("{}.{matrix}.weight", target.name));
         let (a, b) = match (take("lora_A"), take("lora_B")) {
-            (Some(a), Some(b)) => (a, b),
+            (Some(a), Some(b)) => (a, only_rows(b, target, config)),
             (None, None) => continue,
             _ => return Err(problem(format!("`{}` has one of two matrices", target.name))),
         };
@@ -158,6 +173,7 @@ pub fn load(
             rank,
             scale: settings.scale(&target.name, rank).map_err(problem)?,
             dropout: settings.dropout,
+            switch,
         };
         put(linears[target.linear], target, matrices);
     }
@@ -171,6 +187,33 @@ pub fn load(
         return Err(problem(format!("`{name}` belongs to no part of this model")));
     }
     Ok(model)
+}
+
+/// Of a matrix for all words the rows of those that answer.
+fn only_rows(
+    (shape, values): (Vec<usize>, Vec<f32>),
+    target: &Target,
+    config: &Config,
+) -> (Vec<usize>, Vec<f32>) {
+    match (config.head_rows().filter(|_| target.head), &shape[..]) {
+        (Some(rows), &[n_words, rank])
+            if n_words != target.columns && rows.iter().all(|&row| row < n_words) =>
+        {
+            let values = rows.iter().flat_map(|row| &values[row * rank..(row + 1) * rank]);
+            (vec![rows.len(), rank], values.copied().collect())
+        }
+        _ => (shape, values),
+    }
+}
+
+/// A matrix for all words that is zero but for some rows.
+fn spread(values: &[f32], rows: &[usize], n_words: usize) -> Vec<f32> {
+    let rank = values.len() / rows.len().max(1);
+    let mut all = vec![0.0; n_words * rank];
+    for (row, values) in rows.iter().zip(values.chunks(rank.max(1))) {
+        all[row * rank..][..rank].copy_from_slice(values);
+    }
+    all
 }
 
 /// What of `adapter_config.json` decides the numbers.

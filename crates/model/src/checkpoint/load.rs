@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
+use tamis_ops::Precision;
 
 use super::initialise::initialise_only;
 use super::parameters::{Path, transpose};
+use super::streamed;
 use super::weights::Weights;
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
@@ -45,7 +47,21 @@ pub struct NewHead {
 /// those that it needs. With `new_head`, tensors of the head may be missing or made for another
 /// number of labels, and those of other heads are left out.
 pub fn load(directory: &FilePath, new_head: Option<NewHead>, device: &Device) -> Result<Loaded> {
-    load_as(directory, new_head, Ok, None, device)
+    load_as(directory, new_head, Ok, None, None, device)
+}
+
+/// The same to score on the CPU: the layers of a decoder are packed as they are read from the files, so that
+/// memory never holds more than the model as it scores. Other models are as [`load`] leaves them.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_packed(
+    directory: &FilePath,
+    new_head: Option<NewHead>,
+    precision: Precision,
+    device: &Device,
+) -> Result<Loaded> {
+    load_as(directory, new_head, Ok, None, Some(precision), device)
 }
 
 /// A change to a configuration, or why it cannot be.
@@ -64,7 +80,7 @@ pub fn load_split(
     device: &Device,
 ) -> Result<Loaded> {
     let change = |config: Config| config.with_split(split, new_head.is_some());
-    load_as(directory, new_head, change, Some(seed), device)
+    load_as(directory, new_head, change, Some(seed), None, device)
 }
 
 fn load_as(
@@ -72,6 +88,7 @@ fn load_as(
     new_head: Option<NewHead>,
     change: impl FnOnce(Config) -> Change,
     compressor_seed: Option<u64>,
+    packed: Option<Precision>,
     device: &Device,
 ) -> Result<Loaded> {
     let path = directory.join("config.json");
@@ -92,9 +109,17 @@ fn load_as(
         used: BTreeSet::new(),
         missing: Vec::new(),
         misshapen: Vec::new(),
+        left_out: BTreeSet::new(),
         failure: None,
     };
-    let model = CrossEncoder::zeros(&config, device).map(&mut fill);
+    let mut model = CrossEncoder::zeros(&config, device);
+    if let Some(precision) = packed {
+        fill.left_out = streamed::left_out(&mut model, precision);
+    }
+    model = model.map(&mut fill);
+    if let Some(precision) = packed {
+        streamed::pack(&mut model, &mut fill, precision, device);
+    }
     let Fill { used, mut missing, misshapen, failure, .. } = fill;
     if let Some(error) = failure {
         return Err(error);
@@ -187,17 +212,29 @@ struct Wrong {
     shape: String,
 }
 
-struct Fill<'a> {
-    config: &'a Config,
-    weights: &'a Weights,
+pub(super) struct Fill<'a> {
+    pub(super) config: &'a Config,
+    pub(super) weights: &'a Weights,
     path: Path,
-    used: BTreeSet<String>,
+    pub(super) used: BTreeSet<String>,
     missing: Vec<Wrong>,
     misshapen: Vec<Wrong>,
-    failure: Option<Error>,
+    /// What is not filled here.
+    left_out: BTreeSet<ParamId>,
+    pub(super) failure: Option<Error>,
 }
 
 impl Fill<'_> {
+    /// Notes a tensor that the files lack.
+    pub(super) fn lacks(&mut self, name: String, path: &str) {
+        self.missing.push(Wrong { name, shape: String::new(), path: path.to_owned() });
+    }
+
+    /// Notes a tensor of another shape.
+    pub(super) fn is_misshapen(&mut self, name: String, path: &str, shape: String) {
+        self.misshapen.push(Wrong { name, shape, path: path.to_owned() });
+    }
+
     /// The values in memory order for a parameter of this shape, or `None` after noting why not.
     fn values(&mut self, dims: &[usize]) -> Option<Vec<f32>> {
         let fields = self.path.fields();
@@ -255,6 +292,9 @@ impl ModuleMapper for Fill<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.left_out.contains(&param.id) {
+            return param;
+        }
         let shape = param.val().shape();
         let dims: Vec<usize> = (0..D).map(|dim| shape[dim]).collect();
         match self.values(&dims) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use half::{bf16, f16};
@@ -162,6 +163,36 @@ impl Weights {
         Ok(all)
     }
 
+    /// Appends the values of a range of a matrix's rows.
+    pub(super) fn append_rows(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        let (file, info, bytes) = self.bytes(name)?;
+        let size = bytes.len() / info.shape.first().copied().unwrap_or(1).max(1);
+        file.append(name, info.dtype, &bytes[rows.start * size..rows.end * size], out)
+    }
+
+    /// The values of a tensor in bfloat16, rounded where the file has others.
+    pub(super) fn bf16(&self, name: &str) -> Result<Vec<bf16>> {
+        let (file, info, bytes) = self.bytes(name)?;
+        if info.dtype == Dtype::BF16 {
+            return Ok(chunks(bytes, bf16::from_le_bytes));
+        }
+        // Row by row, so that no second copy is held.
+        let n_rows = info.shape.first().copied().unwrap_or(1).max(1);
+        let mut all = Vec::with_capacity(info.shape.iter().product());
+        let mut row = Vec::new();
+        for bytes in bytes.chunks_exact((bytes.len() / n_rows).max(1)) {
+            row.clear();
+            file.append(name, info.dtype, bytes, &mut row)?;
+            all.extend(row.iter().map(|&value| bf16::from_f32(value)));
+        }
+        Ok(all)
+    }
+
     fn bytes(&self, name: &str) -> Result<(&MappedFile, &TensorInfo, &[u8])> {
         let file = self.tensors.get(name).map(|&place| &self.files[place]);
         let Some((file, info)) =
@@ -176,15 +207,28 @@ impl Weights {
 
 impl MappedFile {
     fn floats(&self, name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        self.append(name, dtype, bytes, &mut all)?;
+        Ok(all)
+    }
+
+    fn append(&self, name: &str, dtype: Dtype, bytes: &[u8], out: &mut Vec<f32>) -> Result<()> {
         match dtype {
-            Dtype::F32 => Ok(chunks(bytes, f32::from_le_bytes)),
-            Dtype::F16 => Ok(chunks(bytes, |b| f16::from_le_bytes(b).to_f32())),
-            Dtype::BF16 => Ok(chunks(bytes, |b| bf16::from_le_bytes(b).to_f32())),
-            other => Err(Error::weights(
-                &self.path,
-                format!("tensor `{name}`: expected F32, F16 or BF16, found {other:?}"),
-            )),
+            Dtype::F32 => out.extend(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b))),
+            Dtype::F16 => {
+                out.extend(bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()));
+            }
+            Dtype::BF16 => {
+                out.extend(bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()));
+            }
+            other => {
+                return Err(Error::weights(
+                    &self.path,
+                    format!("tensor `{name}`: expected F32, F16 or BF16, found {other:?}"),
+                ));
+            }
         }
+        Ok(())
     }
 
     fn open(path: PathBuf) -> Result<Self> {
@@ -211,7 +255,7 @@ fn in_file(name: &str) -> &str {
     name.rsplit_once('/').map_or(name, |(_, name)| name)
 }
 
-fn chunks<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+fn chunks<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
     let (chunks, _) = bytes.as_chunks::<N>();
     chunks.iter().map(|&chunk| value(chunk)).collect()
 }

@@ -193,8 +193,10 @@ impl Architecture for DecoderConfig {
             }
             Reads::Answers(answers) => {
                 let pooling = Pooling::Last { padding: None };
-                let head = LastTokenHead::zeros(hidden, answers.n(), pooling, device);
-                Head::Last(head.of_words(self.logit_cap, self.logit_divisor))
+                let n = answers.n(self.shape.n_words);
+                let head = LastTokenHead::zeros(hidden, n, pooling, device);
+                let among_all = answers.among_all.then_some(answers.yes as usize);
+                Head::Last(head.of_words(self.logit_cap, self.logit_divisor, among_all))
             }
             Reads::Exits(exits) => {
                 Head::Exits(ExitHeads::zeros(hidden, exits, self.logit_cap, device))
@@ -251,7 +253,7 @@ impl Architecture for DecoderConfig {
 
     fn head_rows(&self) -> Option<Vec<usize>> {
         match &self.reads {
-            Reads::Answers(answers) => Some(answers.rows()),
+            Reads::Answers(answers) => answers.rows(),
             Reads::Labels | Reads::Exits(_) => None,
         }
     }

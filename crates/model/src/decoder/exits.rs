@@ -49,66 +49,107 @@ impl Decoder {
         route: Route<'_>,
         seeds: &mut DropoutSeeds,
     ) -> Vec<Tensor<2>> {
-        let deepest = route.exits.last().copied().unwrap_or(0);
-        let mut rows = input.rows.clone();
-        let mut spans = Spans::of_types(&rows, input.type_ids_on_host());
         let mut x = self.words(input.ids.clone());
-        let mut column = match route.weights {
+        let mut stand = self.stand(input, route);
+        let mut states = Vec::with_capacity(route.exits.len());
+        for depth in 0..route.deepest() {
+            let (next, exit) = self.step(x, depth, &mut stand, input, route, seeds);
+            states.extend(exit);
+            match next {
+                Some(next) => x = next,
+                None => break,
+            }
+        }
+        states
+    }
+
+    /// Where a pass stands before its first layer.
+    pub(crate) fn stand(&self, input: &Input, route: Route<'_>) -> Stand {
+        let rows = input.rows.clone();
+        let column = match route.weights {
             Weights::LastColumn { n_places, padding } => {
                 Some(Column::new(self, &rows, n_places, padding, input))
             }
             _ => None,
         };
+        let spans = Spans::of_types(&rows, input.type_ids_on_host());
+        Stand { rows, spans, last: input.last_places(route.padding), column }
+    }
+
+    /// One layer of a pass, and the merge after it: what the next layer reads, unless this is the deepest, and
+    /// the state of the exit after this one, if there is one.
+    pub(crate) fn step(
+        &self,
+        x: Tensor<2>,
+        depth: usize,
+        stand: &mut Stand,
+        input: &Input,
+        route: Route<'_>,
+        seeds: &mut DropoutSeeds,
+    ) -> (Option<Tensor<2>>, Option<Tensor<2>>) {
+        let deepest = route.deepest();
         let before = route.prefix.map_or(0, Prefix::n_tokens);
-        let mut last = input.places(&input.last_places(route.padding));
+        let last = input.places(&stand.last);
+        let layer = &self.layers[depth];
+        let rows = &stand.rows;
+        let pass = Pass { rows, rotary: self.shape.rotary(before, rows.longest()) };
+        let qkv = layer.queries_keys_values(x.clone(), &pass);
+        let (context, whole_qkv, whole_rows) = match route.prefix {
+            Some(prefix) => {
+                let (context, whole) = prefix.context((depth, layer), qkv.clone(), rows);
+                (context, whole.qkv, whole.rows)
+            }
+            None => (layer.attend(qkv.clone(), &pass, seeds), qkv.clone(), rows.clone()),
+        };
+        let merges = merges_at(route, depth + 1, deepest);
+        let is_seen = merges && route.weights != Weights::Mean;
         let mut seen = None;
-        let mut states = Vec::new();
-        for depth in 0..=deepest {
-            if route.exits.contains(&depth) {
-                states.push(self.final_norm.forward(x.clone().select(0, last.clone())));
-            }
-            if depth == deepest {
-                break;
-            }
-            if merges_at(route, depth, deepest) {
-                let merge = spans.merge(&rows, route.ratio);
-                x = merged(x, seen.take(), (&merge, route.ratio), (&rows, before), input);
-                (rows, spans) = (merge.rows, merge.spans);
-                column = column.map(|column| column.after_merge(&rows));
-                last = input.places(&last_places(&rows));
-            }
-            let layer = &self.layers[depth];
-            let pass = Pass { rows: &rows, rotary: self.shape.rotary(before, rows.longest()) };
-            let qkv = layer.queries_keys_values(x.clone(), &pass);
-            let (context, whole_qkv, whole_rows) = match route.prefix {
-                Some(prefix) => {
-                    let (context, whole) = prefix.context((depth, layer), qkv.clone(), &rows);
-                    (context, whole.qkv, whole.rows)
+        if is_seen || stand.column.is_some() {
+            let n = layer.attention().n_heads * layer.attention().width;
+            let queries = qkv.select(0, last.clone()).narrow(1, 0, n);
+            let sees = match &mut stand.column {
+                Some(column) => {
+                    let queries = column.queries(layer, self, queries, rows);
+                    column.advance(layer, queries, whole_qkv, rows)
                 }
-                None => (layer.attend(qkv.clone(), &pass, seeds), qkv.clone(), rows.clone()),
+                None => probabilities(queries, whole_qkv, &whole_rows, layer.attention(), None),
             };
-            let is_seen = merges_at(route, depth + 1, deepest) && route.weights != Weights::Mean;
-            if is_seen || column.is_some() {
-                let n = layer.attention().n_heads * layer.attention().width;
-                let queries = qkv.select(0, last.clone()).narrow(1, 0, n);
-                let sees = match &mut column {
-                    Some(column) => {
-                        let queries = column.queries(layer, self, queries, &rows);
-                        column.advance(layer, queries, whole_qkv, &rows)
-                    }
-                    None => probabilities(queries, whole_qkv, &whole_rows, layer.attention(), None),
-                };
-                seen = is_seen.then_some(sees);
-            }
-            // What no layer reads any more is not computed.
-            if depth + 1 == deepest {
-                let (context, own) = (context.select(0, last.clone()), x.select(0, last.clone()));
-                states.push(self.final_norm.forward(layer.finish(context, own)));
-                break;
-            }
-            x = layer.finish(context, x);
+            seen = is_seen.then_some(sees);
         }
-        states
+        // What no layer reads any more is not computed.
+        if depth + 1 == deepest {
+            let (context, own) = (context.select(0, last.clone()), x.select(0, last));
+            return (None, Some(self.final_norm.forward(layer.finish(context, own))));
+        }
+        let mut x = layer.finish(context, x);
+        // An exit reads what is there before documents are shortened.
+        let is_exit = route.exits.contains(&(depth + 1));
+        let exit = is_exit.then(|| self.final_norm.forward(x.clone().select(0, last)));
+        if merges {
+            let merge = stand.spans.merge(rows, route.ratio);
+            x = merged(x, seen, (&merge, route.ratio), (rows, before), input);
+            (stand.rows, stand.spans) = (merge.rows, merge.spans);
+            stand.column = stand.column.take().map(|column| column.after_merge(&stand.rows));
+            stand.last = last_places(&stand.rows);
+        }
+        (Some(x), exit)
+    }
+}
+
+/// Where a pass stands between two layers.
+#[derive(Debug, Clone)]
+pub(crate) struct Stand {
+    rows: Rows,
+    spans: Spans,
+    /// The token of every row that is read.
+    last: Vec<usize>,
+    column: Option<Column>,
+}
+
+impl Route<'_> {
+    /// How many layers are computed.
+    pub(crate) fn deepest(&self) -> usize {
+        self.exits.last().copied().unwrap_or(0)
     }
 }
 
@@ -250,6 +291,7 @@ fn padded(tokens: Tensor<2>, rows: &Rows) -> Tensor<3> {
 }
 
 /// The last place of a padded batch, which no other sees: its states in every row that is padded.
+#[derive(Debug, Clone)]
 struct Column {
     /// `[rows, hidden]`
     states: Tensor<2>,

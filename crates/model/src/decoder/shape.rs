@@ -76,7 +76,7 @@ impl DecoderShape {
     }
 
     /// Widths of queries, keys and values.
-    pub(super) fn qkv_shares(&self) -> Vec<usize> {
+    pub(crate) fn qkv_shares(&self) -> Vec<usize> {
         let keys = self.n_kv_heads * self.width;
         vec![self.n_heads * self.width, keys, keys]
     }

@@ -21,6 +21,8 @@ pub struct LastTokenHead {
 struct Words {
     cap: Option<f32>,
     divisor: f32,
+    /// The word that is one among all.
+    among_all: Option<usize>,
 }
 
 impl LastTokenHead {
@@ -30,8 +32,9 @@ impl LastTokenHead {
     }
 
     /// The same for rows of a language-model head, whose logits may be scaled and capped.
-    pub(crate) fn of_words(self, cap: Option<f32>, divisor: f32) -> Self {
-        Self { words: Some(Words { cap, divisor }), ..self }
+    /// Where one word is one among all, all rows are there.
+    pub(crate) fn of_words(self, cap: Option<f32>, divisor: f32, among_all: Option<usize>) -> Self {
+        Self { words: Some(Words { cap, divisor, among_all }), ..self }
     }
 
     /// The same with this weight: `[hidden, labels]`.
@@ -55,17 +58,27 @@ impl LastTokenHead {
 
     /// # Shapes
     /// - `pooled`: `[rows, hidden]`
-    /// - result: `[rows, labels]`; of two words, their difference
+    /// - result: `[rows, labels]`; of two words, their difference; of one among all, the logit of its
+    ///   probability
     pub(super) fn forward(&self, pooled: Tensor<2>) -> Tensor<2> {
         let logits = self.classifier.forward(pooled);
-        let Some(Words { cap, divisor }) = self.words else { return logits };
+        let Some(Words { cap, divisor, among_all }) = self.words else { return logits };
         let logits = if divisor == 1.0 { logits } else { logits / divisor };
         let logits = match cap {
             Some(cap) => (logits / cap).tanh() * cap,
             None => logits,
         };
-        match logits.dims()[1] {
-            2 => logits.clone().narrow(1, 0, 1) - logits.narrow(1, 1, 1),
+        match (among_all, logits.dims()[1]) {
+            (Some(word), n) => {
+                let own = logits.clone().narrow(1, word, 1);
+                let parts =
+                    [(0, word), (word + 1, n - word - 1)].into_iter().filter(|part| part.1 > 0);
+                let others = parts.map(|(start, n)| logits.clone().narrow(1, start, n)).collect();
+                let others = Tensor::cat(others, 1);
+                let largest = others.clone().max_dim(1);
+                own - ((others - largest.clone()).exp().sum_dim(1).log() + largest)
+            }
+            (None, 2) => logits.clone().narrow(1, 0, 1) - logits.narrow(1, 1, 1),
             _ => logits,
         }
     }

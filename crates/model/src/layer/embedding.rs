@@ -1,19 +1,23 @@
 //! A table of vectors, one per id.
 
-use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor};
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 /// A table of vectors.
 #[derive(Module, Debug)]
 pub struct Embedding {
     weight: Param<Tensor<2>>,
+    /// Whether vectors are kept in a narrower type than they are used in.
+    #[module(skip)]
+    is_narrow: bool,
 }
 
 impl Embedding {
     /// All zeros, to be filled by a checkpoint or an initialisation.
     #[must_use]
     pub fn zeros(n_ids: usize, width: usize, device: &Device) -> Self {
-        Self { weight: Param::from_tensor(Tensor::zeros([n_ids, width], device)) }
+        let weight = Param::from_tensor(Tensor::zeros([n_ids, width], device));
+        Self { weight, is_narrow: false }
     }
 
     /// # Shapes
@@ -21,6 +25,18 @@ impl Embedding {
     /// - result: `[tokens, width]`
     #[must_use]
     pub fn forward(&self, ids: Tensor<1, Int>) -> Tensor<2> {
-        self.weight.val().select(0, ids)
+        let vectors = self.weight.val().select(0, ids);
+        if self.is_narrow { vectors.cast(DType::F32) } else { vectors }
+    }
+
+    /// The identity of the table, and its ids and width.
+    pub(crate) fn weight_shape(&self) -> (ParamId, [usize; 2]) {
+        (self.weight.id, self.weight.dims())
+    }
+
+    /// Takes a table of the same shape that stays in a narrower type; vectors are still `f32`.
+    pub(crate) fn fill_narrow(&mut self, weight: Tensor<2>) {
+        self.weight = self.weight.clone().map(|_| weight);
+        self.is_narrow = true;
     }
 }

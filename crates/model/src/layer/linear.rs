@@ -1,10 +1,12 @@
 //! An affine map with its parameters.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 use tamis_ops::{PackedLinear, Precision};
 
-use super::{Activation, LowRank};
+use super::{Activation, LowRank, is_active};
 
 /// An affine map. On disk its weight is `[out, in]`, in memory `[in, out]`.
 #[derive(Module, Debug)]
@@ -52,15 +54,22 @@ impl Linear {
     /// - result: `[rows, out]`
     #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        match &self.packed {
-            Some(packed) => packed.forward(x, tamis_ops::Activation::Identity),
-            None => {
-                let y = tamis_ops::linear(x.clone(), self.weight.val(), self.bias());
-                let n_out = y.dims()[1];
-                let add = |y, adapter: &LowRank| y + adapter.forward(x.clone(), n_out);
-                self.adapters.iter().fold(y, add)
-            }
-        }
+        let y = match &self.packed {
+            Some(packed) => packed.forward(x.clone(), tamis_ops::Activation::Identity),
+            None => tamis_ops::linear(x.clone(), self.weight.val(), self.bias()),
+        };
+        self.adapted(&x, y)
+    }
+
+    /// What adapters that are in use add.
+    fn adapted(&self, x: &Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+        let n_out = y.dims()[1];
+        let add = |y, adapter: &LowRank| y + adapter.forward(x.clone(), n_out);
+        self.active().fold(y, add)
+    }
+
+    fn active(&self) -> impl Iterator<Item = &LowRank> {
+        self.adapters.iter().filter(|adapter| is_active(adapter.switch))
     }
 
     /// The map and a function of every element after it.
@@ -71,28 +80,51 @@ impl Linear {
     #[must_use]
     pub fn forward_activated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
         match &self.packed {
-            Some(packed) => packed.forward(x, activation.fused()),
-            None => activation.forward(self.forward(x)),
+            Some(packed) if self.active().next().is_none() => packed.forward(x, activation.fused()),
+            _ => activation.forward(self.forward(x)),
         }
     }
 
     /// The map and the sum with another tensor, where that is one step; otherwise nothing.
     pub(crate) fn forward_add(&self, x: &Tensor<2>, other: &Tensor<2>) -> Option<Tensor<2>> {
-        Some(self.packed.as_ref()?.forward_add(x.clone(), other.clone()))
+        let y = self.packed.as_ref()?.forward_add(x.clone(), other.clone());
+        Some(self.adapted(x, y))
     }
 
     /// Packs the map for inference where the device has kernels for it, and lets the weight go.
     pub fn pack(&mut self, precision: Precision) {
+        if self.packed.is_some() {
+            return;
+        }
         self.merge();
-        let precision = match precision {
-            Precision::Bf16 if self.is_sensitive => Precision::F32,
-            other => other,
-        };
+        let precision = self.precision(precision);
         let (weight, bias) = (self.weight.val(), self.bias());
         let device = weight.device();
         self.packed = PackedLinear::new(weight, bias, precision);
         if self.packed.is_some() {
             self.weight = Param::from_tensor(Tensor::zeros([0, 0], &device));
+        }
+    }
+
+    /// Packs a weight that is read a few outputs at a time, for the CPU; the bias is the one that is there.
+    pub(crate) fn pack_rows(
+        &mut self,
+        precision: Precision,
+        read: impl FnMut(Range<usize>, &mut Vec<f32>),
+    ) {
+        let ([n_in, _], device) = (self.weight.dims(), self.device());
+        let bias = self.bias().into_data().convert::<f32>();
+        let bias = bias.try_into_vec().expect("the data was just made f32");
+        let precision = self.precision(precision);
+        self.packed = Some(PackedLinear::from_rows(n_in, bias, precision, read));
+        self.weight = Param::from_tensor(Tensor::zeros([0, 0], &device));
+    }
+
+    /// In which numbers this map multiplies where others do in these.
+    fn precision(&self, precision: Precision) -> Precision {
+        match precision {
+            Precision::Bf16 if self.is_sensitive => Precision::F32,
+            other => other,
         }
     }
 
@@ -116,9 +148,13 @@ impl Linear {
         &self.adapters
     }
 
-    /// Adds the adapters to the weight and lets them go.
+    /// Adds the adapters that are always used to the weight and lets them go.
     pub(crate) fn merge(&mut self) {
         for adapter in std::mem::take(&mut self.adapters) {
+            if adapter.switch.is_some() {
+                self.adapters.push(adapter);
+                continue;
+            }
             let weight = self.weight.val();
             let (n_out, device) = (weight.dims()[1], weight.device());
             self.weight = self.weight.clone().map(|w| w + adapter.weight(n_out, &device));

@@ -24,6 +24,9 @@ pub(crate) struct LowRank {
     pub(crate) scale: f64,
     #[module(skip)]
     pub(crate) dropout: f32,
+    /// The switch that it hangs on; it is always used without one.
+    #[module(skip)]
+    pub(crate) switch: Option<u8>,
 }
 
 impl LowRank {

@@ -62,6 +62,7 @@ fn base(model_type: &str, folder: &Path) -> Config {
         answers: None,
         effort: Default::default(),
         compatibility: Default::default(),
+        adapters: Vec::new(),
     };
     let contents = checkpoint::Contents {
         model: &model,
@@ -159,7 +160,7 @@ fn an_adapter_is_the_product_of_its_matrices_in_every_encoder() {
         let new = adapter::attach(plain.clone(), &config, &lora, 3).unwrap();
         assert!(adapter::is_adapted(&new) && !adapter::is_adapted(&plain));
         assert_close(&scores(&new), &scores(&plain), "a new adapter changes nothing");
-        adapter::save(&new, &config, &lora, "base", &path("adapter")).unwrap();
+        adapter::save(&new, &config, &lora, "base", None, &path("adapter")).unwrap();
         let tensors = fill(&path("adapter"));
         let n_maps = merged_by_hand(&path("base"), &path("by-hand"), &tensors, 2.0);
         // `all-linear` of BERT has six maps per layer, and the pooler belongs to the head.
@@ -181,7 +182,7 @@ fn an_adapter_is_the_product_of_its_matrices_in_every_encoder() {
         assert_close(&scores(&stacked), &scores(&load(&path("twice"))), "stacked");
 
         // What is saved again is the same file.
-        adapter::save(&adapted, &config, &lora, "base", &path("again")).unwrap();
+        adapter::save(&adapted, &config, &lora, "base", None, &path("again")).unwrap();
         assert_eq!(read(&path("again").join("adapter_model.safetensors")), tensors);
         // Never the encoder itself: PEFT would save and train it whole.
         let text = std::fs::read_to_string(path("again").join("adapter_config.json")).unwrap();
@@ -202,7 +203,7 @@ fn adapters_of_another_kind_or_model_are_refused() {
     let plain = load(&path("base"));
     let lora = LoraConfig { targets: vec!["query".to_owned()], ..LoraConfig::default() };
     let model = adapter::attach(plain.clone(), &config, &lora, 3).unwrap();
-    adapter::save(&model, &config, &lora, "base", &path("adapter")).unwrap();
+    adapter::save(&model, &config, &lora, "base", None, &path("adapter")).unwrap();
     let change = |key: &str, value: Value| -> String {
         let file = path("adapter").join("adapter_config.json");
         let text = std::fs::read_to_string(&file).unwrap();

@@ -87,6 +87,7 @@ mod with_fixtures {
             answers: None,
             effort: Default::default(),
             compatibility: Default::default(),
+            adapters: Vec::new(),
         }
     }
 
@@ -174,7 +175,8 @@ mod with_fixtures {
         let probe =
             PairEncoder::open_with(&folder.join("tokenizer.json"), Some(&template), probe).unwrap();
         let longest_query = max_length - probe.n_specials() - 1;
-        let words = AnswerWords { yes: "yes".to_owned(), no: Some("no".to_owned()) };
+        let words =
+            AnswerWords { yes: "yes".to_owned(), no: Some("no".to_owned()), ..Default::default() };
         let settings =
             Settings { answers: Some(words), ..settings(max_length, longest_query, template) };
         // One query leaves no room for its document: the original drops the document's label too, and
@@ -211,7 +213,11 @@ mod with_fixtures {
                 + building["prompt_ids"].as_array().unwrap().len();
             let template =
                 RowTemplate { document_max_length: Some(number("max_length")), ..template };
-            let words = AnswerWords { yes: "Yes".to_owned(), no: Some("No".to_owned()) };
+            let words = AnswerWords {
+                yes: "Yes".to_owned(),
+                no: Some("No".to_owned()),
+                ..Default::default()
+            };
             let settings = Settings {
                 answers: Some(words),
                 ..settings(number("max_length") + 2 * ending, number("query_max_length"), template)
@@ -250,7 +256,11 @@ mod with_fixtures {
         for (model, no) in
             [("llama_causal", None), ("qwen2_causal", Some("No")), ("gemma2_causal", None)]
         {
-            let words = AnswerWords { yes: "Yes".to_owned(), no: no.map(str::to_owned) };
+            let words = AnswerWords {
+                yes: "Yes".to_owned(),
+                no: no.map(str::to_owned),
+                ..Default::default()
+            };
             let template = RowTemplate::bge("Yes or No?");
             let settings = Settings { answers: Some(words), ..settings(64, 20, template) };
             let copy = with_settings(model, &settings);

@@ -12,6 +12,7 @@ mod exits;
 mod hub;
 mod parity;
 mod scoring;
+mod small_decoders;
 mod split;
 mod terms;
 mod variants;
@@ -55,6 +56,7 @@ fn tiny_checkpoint(directory: &std::path::Path) -> tamis_model::Config {
         answers: None,
         effort: Default::default(),
         compatibility: Default::default(),
+        adapters: Vec::new(),
     };
     let contents = checkpoint::Contents {
         model: &model,

@@ -240,6 +240,7 @@ fn saving_keeps_names_shapes_values_and_class() {
             answers: None,
             effort: Default::default(),
             compatibility: Default::default(),
+            adapters: Vec::new(),
         };
         let contents = checkpoint::Contents {
             model: &loaded.model,

@@ -4,6 +4,7 @@ mod finish;
 mod int8;
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -53,6 +54,38 @@ impl Panels {
             Precision::Int8 => Weight::Int8(Int8::new(weight, n_in, n_out)),
         };
         Self { n_in, n_out, bias: bias.to_vec(), weight }
+    }
+
+    /// Packs a weight that is read a few outputs at a time: `read` appends the inputs of every output of a
+    /// range, output after output.
+    pub(crate) fn from_rows(
+        n_in: usize,
+        bias: Vec<f32>,
+        precision: Precision,
+        mut read: impl FnMut(Range<usize>, &mut Vec<f32>),
+    ) -> Self {
+        let n_out = bias.len();
+        let weight = match precision {
+            Precision::F32 => Weight::F32(pack_rows(n_in, n_in, n_out, read, |inputs, p| {
+                inputs.get(p).copied().unwrap_or(0.0)
+            })),
+            Precision::Bf16 => {
+                Weight::Bf16(pack_rows(words(n_in, 2), n_in, n_out, read, |inputs, pair| {
+                    let at = |input: usize| inputs.get(input).copied().unwrap_or(0.0);
+                    bf16_pair(at(2 * pair), at(2 * pair + 1))
+                }))
+            }
+            Precision::Int8 => {
+                let mut rows = Vec::with_capacity(n_in * n_out);
+                read(0..n_out, &mut rows);
+                let mut weight = Vec::with_capacity(rows.len());
+                for input in 0..n_in {
+                    weight.extend((0..n_out).map(|output| rows[output * n_in + input]));
+                }
+                Weight::Int8(Int8::new(&weight, n_in, n_out))
+            }
+        };
+        Self { n_in, n_out, bias, weight }
     }
 
     pub(crate) fn n_in(&self) -> usize {
@@ -202,6 +235,31 @@ fn pack<T>(depth: usize, n_out: usize, value: impl Fn(usize, usize) -> T) -> Vec
         let width = (n_out - first).min(COLUMNS).next_multiple_of(LANES);
         for p in 0..depth {
             packed.extend((first..first + width).map(|column| value(p, column)));
+        }
+    }
+    packed
+}
+
+/// The same of a matrix that is read panel by panel; `value` has the inputs of one output, or none.
+fn pack_rows<T>(
+    depth: usize,
+    n_in: usize,
+    n_out: usize,
+    mut read: impl FnMut(Range<usize>, &mut Vec<f32>),
+    value: impl Fn(&[f32], usize) -> T,
+) -> Vec<T> {
+    let mut packed = Vec::with_capacity(depth * n_out.next_multiple_of(LANES));
+    let mut rows = Vec::new();
+    for first in (0..n_out).step_by(COLUMNS) {
+        let n = (n_out - first).min(COLUMNS);
+        rows.clear();
+        read(first..first + n, &mut rows);
+        assert_eq!(rows.len(), n * n_in, "every output has all inputs");
+        for p in 0..depth {
+            packed.extend((0..n.next_multiple_of(LANES)).map(|column| {
+                let inputs = if column < n { &rows[column * n_in..][..n_in] } else { &[] };
+                value(inputs, p)
+            }));
         }
     }
     packed

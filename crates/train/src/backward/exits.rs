@@ -1,5 +1,7 @@
 //! One micro-batch through a model with exits: what every exit learns from labels, teacher and others.
 
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -7,64 +9,87 @@ use tamis_data::Batch;
 use tamis_loss::LossInput;
 use tamis_model::{Compatibility, CrossEncoder, DropoutSeeds, Effort, Input, Scores};
 
-use super::{Backward, number, numbers, part, sub_seed};
+use super::exit_tape::ExitTape;
+use super::{Backward, Result, number, numbers, part, sub_seed};
 use crate::batches::MicroBatch;
 use crate::recipe::ExitRecipe;
 
 impl Backward<'_> {
     /// The student's pass with the tokens that are drawn for it, the teaching pass with all tokens, and
-    /// the loss of all exits. With a gradient cache sub-batch by sub-batch, as for one exit.
+    /// the loss of all exits. With a gradient cache sub-batch by sub-batch, as for one exit; where workers
+    /// divide rows each computes its own, and all have the scores of all.
     pub(super) fn cascaded(
         &self,
         recipe: &ExitRecipe,
         micro: &MicroBatch,
         share: f64,
         seed: u64,
+        rows: Range<usize>,
         grads: &mut GradientsAccumulator<CrossEncoder>,
-    ) -> f64 {
+    ) -> Result<f64> {
         let exits = self.model.depths();
+        let n_exits = exits.len();
         let effort = recipe.effort(exits.clone(), seed);
         let n_rows = micro.batch.n_rows();
         let size = self.cache_rows.unwrap_or(n_rows).max(1);
+        let starts = || rows.clone().step_by(size);
+        let sub_batch = |start: usize| start..(start + size).min(rows.end);
         let plain_device = self.device.clone().without_autodiff();
         let plain = self.model.valid();
         let full = if recipe.loss.method.needs_full_width() {
             // Teaching has neither gradients nor dropout.
             let all = Effort { exits, ..Effort::default() };
-            let sub_batches = (0..n_rows).step_by(size).map(|start| {
-                let batch = part(&micro.batch, start..(start + size).min(n_rows));
+            let sub_batches = starts().map(|start| {
+                let batch = part(&micro.batch, sub_batch(start));
                 let seeds = DropoutSeeds::inference();
-                self.exits(&plain, &batch, &all, &plain_device, seeds)
+                let exits = self.exits(&plain, &batch, &all, &plain_device, seeds);
+                exits.into_iter().map(numbers).collect()
             });
-            joined(sub_batches)
+            self.of_all_workers(joined(n_exits, sub_batches))?
         } else {
             Vec::new()
         };
-        if size >= n_rows {
+        if size >= n_rows && rows.len() == n_rows && !self.recompute {
             let seeds = DropoutSeeds::training(sub_seed(seed, 0));
             let rows = self.exits(self.model, &micro.batch, &effort, self.device, seeds);
             let loss = self.cascade(recipe, micro, &rows, &full) * share;
             let value = number(&loss);
             self.add(loss, grads);
-            return value;
+            return Ok(value);
         }
         let seeds = |start: usize| DropoutSeeds::training(sub_seed(seed, start));
-        let scores = joined((0..n_rows).step_by(size).map(|start| {
-            let batch = part(&micro.batch, start..(start + size).min(n_rows));
-            self.exits(&plain, &batch, &effort, &plain_device, seeds(start))
-        }));
+        let scores = joined(
+            n_exits,
+            starts().map(|start| {
+                let batch = part(&micro.batch, sub_batch(start));
+                if self.recompute {
+                    return ExitTape::record(self, &batch, &effort, seeds(start)).scores;
+                }
+                let exits = self.exits(&plain, &batch, &effort, &plain_device, seeds(start));
+                exits.into_iter().map(numbers).collect()
+            }),
+        );
+        let scores = self.of_all_workers(scores)?;
         let leaves: Vec<Tensor<1>> =
             scores.into_iter().map(|exit| self.floats(exit).require_grad()).collect();
         let loss = self.cascade(recipe, micro, &leaves, &full) * share;
-        let value = number(&loss);
+        // Where rows are divided every worker has the same loss, and one reports it.
+        let reports = self.row_worker().is_none_or(|worker| worker.collective.rank() == 0);
+        let value = if reports { number(&loss) } else { 0.0 };
         let gradients = loss.backward();
         let of_exits: Vec<Vec<f32>> = leaves
             .iter()
             .map(|leaf| leaf.grad(&gradients).map_or_else(|| vec![0.0; n_rows], numbers))
             .collect();
-        for start in (0..n_rows).step_by(size) {
-            let rows = start..(start + size).min(n_rows);
+        for start in starts() {
+            let rows = sub_batch(start);
             let batch = part(&micro.batch, rows.clone());
+            if self.recompute {
+                let own: Vec<Vec<f32>> =
+                    of_exits.iter().map(|gradient| gradient[rows.clone()].to_vec()).collect();
+                ExitTape::record(self, &batch, &effort, seeds(start)).unroll(self, &own, grads);
+                continue;
+            }
             let exits = self.exits(self.model, &batch, &effort, self.device, seeds(start));
             let terms = exits.into_iter().zip(&of_exits).map(|(scores, gradient)| {
                 (scores * self.floats(gradient[rows.clone()].to_vec())).sum()
@@ -73,7 +98,13 @@ impl Backward<'_> {
                 self.add(surrogate, grads);
             }
         }
-        value
+        Ok(value)
+    }
+
+    /// The scores of all rows, from those of this worker's: a list for every exit.
+    fn of_all_workers(&self, own: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>> {
+        let Some(worker) = self.row_worker() else { return Ok(own) };
+        own.iter().map(|scores| Ok(worker.collective.all_gather(scores)?.concat())).collect()
     }
 
     /// The scores of every exit: `[rows]` each.
@@ -131,12 +162,11 @@ impl Backward<'_> {
 }
 
 /// The scores of sub-batches one after the other, for every exit.
-fn joined(sub_batches: impl Iterator<Item = Vec<Tensor<1>>>) -> Vec<Vec<f32>> {
-    let mut all: Vec<Vec<f32>> = Vec::new();
+fn joined(n_exits: usize, sub_batches: impl Iterator<Item = Vec<Vec<f32>>>) -> Vec<Vec<f32>> {
+    let mut all: Vec<Vec<f32>> = vec![Vec::new(); n_exits];
     for exits in sub_batches {
-        all.resize_with(exits.len(), Vec::new);
         for (all, exit) in all.iter_mut().zip(exits) {
-            all.extend(numbers(exit));
+            all.extend(exit);
         }
     }
     all

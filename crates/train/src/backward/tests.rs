@@ -526,6 +526,7 @@ mod with_fixtures {
                 answers: None,
                 effort: Default::default(),
                 compatibility: Default::default(),
+                adapters: Vec::new(),
             };
             let out = source.path().join("gradients");
             let contents = checkpoint::Contents {

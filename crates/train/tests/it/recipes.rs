@@ -106,7 +106,7 @@ fn self_distillation(folder: &Path, name: &str, changes: &[&str]) -> Vec<f64> {
 }
 
 #[test]
-fn self_distillation_learns_and_its_gradient_cache_changes_nothing() {
+fn self_distillation_learns_and_however_it_is_divided_it_is_the_same() {
     let folder = tempfile::tempdir().unwrap();
     runs::task(folder.path());
     distilled(folder.path());
@@ -114,9 +114,18 @@ fn self_distillation_learns_and_its_gradient_cache_changes_nothing() {
     assert_eq!(direct.len(), 12);
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     assert!(mean(&direct[8..]) < mean(&direct[..4]), "{direct:?}");
-    let cached = self_distillation(folder.path(), "cached", &["train.gradient_cache=3"]);
-    for (a, b) in direct.iter().zip(&cached) {
-        assert!((a - b).abs() < 1e-3 * a, "{direct:?}, {cached:?}");
+    for (name, changes) in [
+        ("cached", &["train.gradient_cache=3"][..]),
+        ("recomputed", &["train.recompute=true"]),
+        ("recomputed-rows", &["train.recompute=true", "train.workers=2", "train.split=\"rows\""]),
+        ("rows", &["train.workers=3", "train.split=\"rows\""]),
+        ("both", &["train.workers=2", "train.split=\"rows\"", "train.gradient_cache=3"]),
+    ] {
+        let other = self_distillation(folder.path(), name, changes);
+        assert_eq!(other.len(), direct.len());
+        for (a, b) in direct.iter().zip(&other) {
+            assert!((a - b).abs() < 1e-3 * a, "{name}: {direct:?}, {other:?}");
+        }
     }
 }
 
