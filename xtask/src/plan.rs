@@ -12,12 +12,12 @@ use tamis_eval::Measure;
 use tamis_model::adapter::AdapterUse;
 use tamis_model::{OpenOptions, Precision, Reranker};
 
-use crate::device::device;
 use crate::model;
 use crate::progress::say;
 use crate::score::parts::sha256;
 use grid::Grid;
 use measure::{Collection, Timing};
+use tamis_model::device;
 
 /// Pick the depth and width of a decoder that a latency budget allows.
 ///

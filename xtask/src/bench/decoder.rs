@@ -13,8 +13,8 @@ use tamis_model::{Effort, IdGroup, OpenOptions, Precision, Reranker, RowTokens};
 
 use super::peer::Peer;
 use super::shape::Shape;
-use crate::device::device;
 use crate::progress::say;
+use tamis_model::device;
 
 /// Tokens of a query of the bench.
 const QUERY: usize = 16;

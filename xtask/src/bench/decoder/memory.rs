@@ -11,7 +11,7 @@ use tamis_model::{IdGroup, OpenOptions, Precision, Reranker};
 
 use super::{DecoderArgs, pair};
 use crate::bench::shape::Shape;
-use crate::device::device;
+use tamis_model::device;
 
 /// What is scored.
 const SHAPE: Shape = Shape { rows: 128, tokens: 512 };
