@@ -11,7 +11,7 @@ use axum_server::accept::Accept;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Takes a connection when there is room for one more, and counts it.
@@ -89,14 +89,19 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Binds an address.
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 4096;
+
+/// Listens on an address; within a tokio runtime.
 ///
 /// # Errors
 /// When it is taken or not ours.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Connections of a server that has just ended do not keep its address.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// Closes connections whose next request does not come within a time. Only HTTP/1 is spoken: no client of
