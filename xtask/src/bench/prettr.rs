@@ -213,15 +213,15 @@ impl Bench<'_> {
                 return Ok(None);
             }
             What::CrossEncoder | What::WholeCrossEncoder | What::Text => {
-                Measured { seconds: median(rounds, || self.of_texts(&reranker))?, ..measured }
+                Measured { seconds: median(rounds, || self.ask_texts(&reranker))?, ..measured }
             }
             What::Store | What::Whole => {
                 let (store, _) = self.store(&reranker, shape)?;
                 let bytes_per_document = Some(store.stat().bytes_per_document());
                 let reranker = reranker.with_terms(Arc::new(store), 0)?;
                 // What the first request of all pays for: pages that are not in memory yet.
-                self.of_store(&reranker, self.documents.len().min(32))?;
-                let ask = || self.of_store(&reranker, self.documents.len());
+                self.ask_store(&reranker, self.documents.len().min(32))?;
+                let ask = || self.ask_store(&reranker, self.documents.len());
                 Measured { seconds: median(rounds, ask)?, bytes_per_document, ..measured }
             }
             What::Index => {
@@ -252,7 +252,7 @@ impl Bench<'_> {
         }))
     }
 
-    fn of_texts(&self, reranker: &Reranker) -> Result<f64> {
+    fn ask_texts(&self, reranker: &Reranker) -> Result<f64> {
         let documents = self.documents.iter().map(|(_, text)| text.as_str()).collect();
         let group = TextGroup { query: &self.query, documents };
         let start = Instant::now();
@@ -260,7 +260,7 @@ impl Bench<'_> {
         Ok(start.elapsed().as_secs_f64())
     }
 
-    fn of_store(&self, reranker: &Reranker, n: usize) -> Result<f64> {
+    fn ask_store(&self, reranker: &Reranker, n: usize) -> Result<f64> {
         let documents = self.documents[..n].iter().map(|(id, _)| TermCandidate::Id(id)).collect();
         let group = TermGroup { query: &self.query, documents };
         let start = Instant::now();

@@ -132,6 +132,23 @@ fn scores_from_the_store_are_those_from_text() {
 }
 
 #[test]
+fn a_whole_last_layer_gives_the_same_scores() {
+    for (join_layer, width) in [(0, None), (1, None), (1, Some(6)), (2, None)] {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("model");
+        checkpoint(&model, join_layer, width, 12);
+        let open = || Reranker::open(&model, &Device::flex()).unwrap();
+        let expected = by_text(&open());
+        assert_close(&by_text(&open().with_whole_last_layer()), &expected, 1e-5);
+        if join_layer > 0 {
+            let store = store(&open(), &folder.path().join("store"), Element::F32);
+            let whole = open().with_whole_last_layer().with_terms(Arc::new(store), 0).unwrap();
+            assert_close(&by_terms(&whole, id), &expected, 1e-5);
+        }
+    }
+}
+
+#[test]
 fn coarser_stores_drift_by_little() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");

@@ -124,7 +124,7 @@ mod tests {
         let config = json!({
             "model_type": "distilbert", "architectures": ["PreTTR"], "join_layer_idx": join_layer,
             "compress_size": width, "vocab_size": 20, "dim": 8, "n_layers": 3, "n_heads": 2,
-            "hidden_dim": 16, "max_position_embeddings": 32,
+            "hidden_dim": 16, "max_position_embeddings": 32, "initializer_range": 0.4,
         });
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
