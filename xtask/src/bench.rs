@@ -3,6 +3,7 @@
 mod forward;
 mod peer;
 mod prettr;
+mod serve;
 mod shape;
 mod train;
 
@@ -18,6 +19,7 @@ enum Workload {
     Forward(forward::ForwardArgs),
     Train(train::TrainArgs),
     Prettr(prettr::PrettrArgs),
+    Serve(serve::ServeArgs),
 }
 
 pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
@@ -25,5 +27,6 @@ pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         Workload::Forward(args) => forward::forward(args),
         Workload::Train(args) => train::train(args),
         Workload::Prettr(args) => prettr::prettr(args),
+        Workload::Serve(args) => serve::serve(args),
     }
 }

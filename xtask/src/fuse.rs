@@ -45,7 +45,8 @@ pub struct Args {
     /// The measure that tuning raises.
     #[arg(long, default_value = "nDCG@10")]
     tune_measure: Measure,
-    /// How weights are looked for: grid or golden (two runs only).
+    /// How weights are looked for: grid, golden (two runs only), or learned: by gradient descent on the
+    /// cross-entropy of relevant documents, whatever the measure.
     #[arg(long, default_value = "grid")]
     search: String,
     /// Distance between the weights of the grid.
@@ -81,7 +82,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
             let search = match args.search.as_str() {
                 "grid" => Search::Grid { step: args.step },
                 "golden" => Search::GoldenSection { tolerance: 0.001 },
-                other => bail!("search: expected `grid` or `golden`, found `{other}`"),
+                // A first stage that is known before the reranker begins with most of the weight.
+                "learned" => Search::Learned { start: -1.0 },
+                other => bail!("search: expected `grid`, `golden` or `learned`, found `{other}`"),
             };
             let qrels = read_qrels(args.tune_qrels.as_deref().context("--tune-qrels is missing")?)?;
             let dev = read(&args.tune)?;

@@ -13,9 +13,9 @@ use tamis_data::term_store::{
 use tamis_data::{ErrorKind, TruncationReport, format};
 use tamis_model::{Precision, Reranker};
 
-use crate::device::device;
 use crate::model;
 use crate::progress::{Progress, say};
+use tamis_model::device;
 
 /// Documents that are computed in one call, between two signs of life.
 const DOCUMENTS_PER_CALL: usize = 256;
@@ -82,6 +82,14 @@ enum IndexCommand {
         #[arg(long, value_name = "FILE")]
         ids: PathBuf,
     },
+    /// Give back the space of documents that were replaced or deleted; one that was killed goes on
+    Compact {
+        /// The store
+        store: PathBuf,
+        /// Documents of a new file of the store: what is lost at most when this is killed
+        #[arg(long, value_name = "DOCUMENTS", default_value_t = 4096)]
+        shard: u64,
+    },
 }
 
 pub fn index(args: &IndexArgs) -> Result<()> {
@@ -104,16 +112,40 @@ pub fn index(args: &IndexArgs) -> Result<()> {
             say(&format!("deleted {} documents", ids.len()));
             Ok(())
         }
+        Some(IndexCommand::Compact { store, shard }) => compact(store, *shard),
     }
+}
+
+fn compact(path: &Path, shard: u64) -> Result<()> {
+    check_shard(shard)?;
+    let mut progress: Option<Progress> = None;
+    let done = term_store::compact(path, shard, &mut |now, all| {
+        let progress =
+            progress.get_or_insert_with(|| Progress::new("compacting", "documents", 0, all));
+        progress.set(now, "");
+    })?;
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    say(&format!(
+        "left out {} documents, copied {}: {} bytes before, {} now",
+        done.dropped, done.copied, done.bytes_before, done.bytes_after,
+    ));
+    Ok(())
+}
+
+fn check_shard(shard: u64) -> Result<()> {
+    if shard == 0 {
+        bail!("--shard: expected a number above 0, found `0`");
+    }
+    Ok(())
 }
 
 fn build(args: &IndexArgs) -> Result<()> {
     let (Some(model), Some(out)) = (&args.model, &args.out) else {
         bail!("expected --model, --corpus and --out");
     };
-    if args.shard == 0 {
-        bail!("--shard: expected a number above 0, found `0`");
-    }
+    check_shard(args.shard)?;
     let device = device(&args.device)?;
     let reranker = Reranker::open_at(&model::locate(model)?, &device, args.precision)?;
     let identity = reranker.term_identity()?;

@@ -6,7 +6,6 @@ mod convert;
 mod crate_docs;
 mod datasets;
 mod decoder;
-mod device;
 mod evaluate;
 mod fuse;
 mod index;
@@ -51,6 +50,7 @@ enum Command {
     Watch(watch::WatchArgs),
     Prepare(prepare::PrepareArgs),
     Rerank(rerank::RerankArgs),
+    Serve(Box<tamis_serve::ServeOptions>),
     Index(index::IndexArgs),
     Mine(mine::MineArgs),
     Score(score::ScoreArgs),
@@ -74,6 +74,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::watch(&args).map(|()| done),
         Command::Prepare(args) => prepare::prepare(&args).map(|()| done),
         Command::Rerank(args) => rerank::rerank(&args).map(|()| done),
+        Command::Serve(options) => tamis_serve::serve(&options).map(|()| done),
         Command::Index(args) => index::index(&args).map(|()| done),
         Command::Mine(args) => mine::mine(&args).map(|()| done),
         Command::Score(args) => score::score(&args).map(|()| done),

@@ -15,11 +15,11 @@ use tamis_model::{Config, Reranker};
 use tamis_train::{Outcome, Recipe, RunDirectory};
 
 use crate::crate_docs;
-use crate::device::device;
 use crate::progress::{Progress, say};
 use crate::rerank::{Files, rerank_files};
 use crate::tidy::workspace_root;
 use crate::train::run_recipe;
+use tamis_model::device;
 
 /// The recipe of the main job; its paths are relative to the job's folder.
 const RECIPE: &str = include_str!("../recipes/crate-docs.toml");

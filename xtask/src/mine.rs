@@ -10,9 +10,9 @@ use tamis_data::mine::{MineOptions, MineQuery, MineReport, Pick, Rule, select};
 use tamis_data::{DocId, QueryId, Run, ScoredDocument, TextGroup, format, output};
 use tamis_model::{Precision, Reranker};
 
-use crate::device::device;
 use crate::model;
 use crate::progress::{Progress, say};
+use tamis_model::device;
 
 /// Queries that are scored in one call, between two signs of life.
 const QUERIES_PER_CALL: usize = 8;

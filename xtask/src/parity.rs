@@ -8,8 +8,8 @@ use burn::tensor::Device;
 use tamis_model::Precision;
 use tamis_model::parity::{Golden, Parity, compare, compare_at};
 
-use crate::device::device;
 use crate::model;
+use tamis_model::device;
 
 /// Compare a checkpoint with golden values of transformers: token ids, logits and hidden states.
 ///

@@ -16,9 +16,9 @@ use tamis_model::{
 };
 
 use crate::decoder::DecoderArgs;
-use crate::device::device;
 use crate::model;
 use crate::progress::{Progress, say};
+use tamis_model::device;
 
 /// Queries that are scored in one call, between two signs of life.
 const QUERIES_PER_CALL: usize = 8;
@@ -63,7 +63,8 @@ pub struct RerankArgs {
     max_length: Option<usize>,
 
     /// What becomes of documents that do not fit: the first window alone (what is beyond is cut and
-    /// counted), or the max, mean, sum or top3-mean of the scores of all windows
+    /// counted); the max, mean, sum or top3-mean of the scores of all windows; pieces-mean of as few equal
+    /// pieces as fit; or chunk-max or chunk-mean of windows whose cores follow each other
     #[arg(long, value_name = "POOLING", default_value_t)]
     long_documents: WindowPooling,
 
@@ -71,7 +72,7 @@ pub struct RerankArgs {
     #[arg(long, value_name = "TOKENS")]
     window: Option<usize>,
 
-    /// Tokens that neighbouring windows share
+    /// Tokens that neighbouring windows share; of chunks, those around the core at either side
     #[arg(long, value_name = "TOKENS", default_value_t = 0)]
     overlap: usize,
 

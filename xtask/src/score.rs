@@ -15,11 +15,11 @@ use tamis_model::checkpoint::NewHead;
 use tamis_model::{OpenOptions, Precision, Reranker};
 
 use crate::decoder::DecoderArgs;
-use crate::device::device;
 use crate::model;
 use crate::progress::{Progress, say};
 pub use parts::sha256;
 use parts::{Parts, Plan};
+use tamis_model::device;
 
 /// Score pairs or groups with a checkpoint, to distil from it or to rank by it.
 ///

@@ -25,6 +25,9 @@ const OUTSIDE: [(&str, &str); 3] = [
     ("TAMIS_MODELS", "with_models"),
 ];
 
+/// What is off by default and tested all the same.
+const FEATURES: [&str; 2] = ["--features", "tamis-serve/grpc,tamis-serve/otel,tamis-serve/tls"];
+
 pub fn test(args: &TestArgs) -> Result<ExitCode> {
     let root = tidy::workspace_root()?;
     let problems = tidy::problems(&root)?;
@@ -44,6 +47,7 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
     // Examples first, so that the test runner's summary is what is seen last.
     let doc = Command::new(&cargo)
         .args(["test", "--quiet", "--doc", "--workspace"])
+        .args(FEATURES)
         .current_dir(&root)
         .status()
         .context("cargo test --doc could not be started")?;
@@ -59,6 +63,7 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
     tests.current_dir(&root);
     if has_nextest {
         tests.args(["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "fail"]);
+        tests.args(FEATURES);
         let filter: Vec<String> =
             skipped.iter().map(|(_, module)| format!("not test(/{module}::/)")).collect();
         if !filter.is_empty() {
@@ -66,7 +71,8 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
         }
         tests.args(&args.arguments);
     } else {
-        tests.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--"]);
+        tests.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+        tests.args(FEATURES).arg("--");
         for (_, module) in &skipped {
             tests.args(["--skip", &format!("{module}::")]);
         }

@@ -14,14 +14,18 @@ use crate::progress::say;
 pub struct TidyArgs {}
 
 /// Which crates of the workspace a crate may depend on: the table of docs/architecture.md.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("tamis-data", &[]),
     ("tamis-eval", &["tamis-data"]),
     ("tamis-loss", &[]),
     ("tamis-ops", &[]),
     ("tamis-model", &["tamis-data", "tamis-ops"]),
     ("tamis-train", &["tamis-data", "tamis-eval", "tamis-loss", "tamis-model"]),
-    ("xtask", &["tamis-data", "tamis-eval", "tamis-loss", "tamis-model", "tamis-train"]),
+    ("tamis-serve", &["tamis-data", "tamis-model"]),
+    (
+        "xtask",
+        &["tamis-data", "tamis-eval", "tamis-loss", "tamis-model", "tamis-serve", "tamis-train"],
+    ),
 ];
 
 /// Packages that crates must not reach with their default features, told by how their names begin:

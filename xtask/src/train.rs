@@ -11,10 +11,10 @@ use tamis_train::{
     DevRecord, Event, EventFile, Outcome, Plan, Recipe, RunDirectory, StepRecord, TrainRecipe,
 };
 
-use crate::device::device;
 use crate::main_job::main_job;
 use crate::model;
 use crate::progress::{Progress, say};
+use tamis_model::device;
 
 /// Train a reranker.
 ///

@@ -248,24 +248,38 @@ impl PairEncoder {
         batch: &mut Batch,
         report: &mut TruncationReport,
     ) {
-        let (kept, document) = match self.parts {
-            None => {
-                let room = truncate::Room {
-                    fixed: self.template.n_specials(),
-                    document: self.template.document_max_length(),
-                };
-                truncate::pair(&self.config, room, query, document, report)
-            }
-            Some(_) => {
-                let lengths = (self.config.query_max_length, self.room(0));
-                truncate::apart(lengths, query, document, report)
-            }
-        };
+        let kept = self.kept(query.len(), document.len());
+        let (kept, document) = truncate::cut(kept, query, document, report);
         let is_cut = kept.len() < query.len();
         let (ids, type_ids) = batch.open_row();
         self.template.write(kept, is_cut, document, ids, type_ids);
         let n_query = self.template.n_query_specials() + kept.len();
         batch.close_row(Some(n_query), self.document_position());
+    }
+
+    /// How many tokens of a query and of a document their row keeps.
+    #[must_use]
+    pub fn kept(&self, n_query: usize, n_document: usize) -> (usize, usize) {
+        if self.parts.is_some() {
+            return (n_query.min(self.config.query_max_length), n_document.min(self.room(0)));
+        }
+        let room = truncate::Room {
+            fixed: self.template.n_specials(),
+            document: self.template.document_max_length(),
+        };
+        truncate::pair(&self.config, room, n_query, n_document)
+    }
+
+    /// The first `n` tokens of a query, with the end that the template gives to queries that are cut. A
+    /// template's end is kept even where `n` is less.
+    #[must_use]
+    pub fn shorten_query<'a>(&self, query: &'a [u32], n: usize) -> Cow<'a, [u32]> {
+        let end = self.template.query_end();
+        if query.len() <= n.max(end.len()) {
+            return Cow::Borrowed(query);
+        }
+        let start = &query[..n.saturating_sub(end.len())];
+        Cow::Owned([start, end].concat())
     }
 
     /// Adds the query's part of a row, alone.
@@ -288,7 +302,8 @@ impl PairEncoder {
         report: &mut TruncationReport,
     ) {
         let position = self.document_position().expect("documents have a position of their own");
-        let (_, document) = truncate::apart((0, self.room(0)), &[], document, report);
+        let kept = (0, document.len().min(self.room(0)));
+        let (_, document) = truncate::cut(kept, &[], document, report);
         let (ids, type_ids) = batch.open_row();
         self.template.write_document(document, ids, type_ids);
         batch.close_row(Some(0), Some(position));

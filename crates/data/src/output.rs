@@ -10,6 +10,9 @@ use tempfile::{Builder, TempDir};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// What temporary names begin with.
+pub(crate) const TEMPORARY: &str = ".tamis-";
+
 /// Zstandard level of `.zst` files: the library's own default.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -55,7 +58,7 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<(
 /// An empty named file beside `path`, readable as a new file would be.
 fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = Builder::new();
-    builder.prefix(".tamis-");
+    builder.prefix(TEMPORARY);
     // `tempfile` makes private files; the umask decides here, as for any file a user writes.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -82,7 +85,7 @@ impl OutputFolder {
         let parent = folder_of(path);
         fs::create_dir_all(parent).map_err(|error| Error::file(parent, error))?;
         let mut builder = Builder::new();
-        builder.prefix(".tamis-");
+        builder.prefix(TEMPORARY);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         let temporary = builder.tempdir_in(parent).map_err(|error| Error::file(parent, error))?;

@@ -11,9 +11,11 @@
 
 mod block_file;
 mod builder;
+mod compact;
 mod element;
 mod identity;
 mod index;
+mod living;
 mod shard;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 pub use builder::{BuildPlan, TermStoreBuilder, delete};
+pub use compact::{Compacted, compact};
 pub use element::Element;
 pub use identity::TermIdentity;
 use index::Index;

@@ -1,5 +1,6 @@
 //! Several runs into one.
 
+mod learn;
 mod normalization;
 mod rank;
 mod score;

@@ -1,5 +1,7 @@
 //! A cross-encoder: query and document read together, one row each, into raw scores.
 
+mod compressor;
+
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use tamis_data::Batch;

@@ -57,6 +57,14 @@ pub enum Error {
         /// The tensors of the head.
         missing: Vec<String>,
     },
+    /// There is no such device.
+    #[error("device `{name}`: {problem}")]
+    Device {
+        /// What was asked for.
+        name: String,
+        /// Why not.
+        problem: String,
+    },
     /// A model of the hub could not be had.
     #[error("{name}: {problem}")]
     Hub {

@@ -11,6 +11,7 @@ pub mod parity;
 
 mod config;
 mod cross_encoder;
+mod device;
 mod dropout_seeds;
 mod effort;
 mod error;
@@ -25,6 +26,7 @@ mod workers;
 
 pub use config::{Config, EncoderConfig};
 pub use cross_encoder::CrossEncoder;
+pub use device::device;
 pub use dropout_seeds::DropoutSeeds;
 pub use effort::{Compatibility, Effort, HeadOrder, TokenWeights};
 pub use error::{Error, Result};
@@ -34,7 +36,9 @@ pub use head::{
 };
 pub use input::Input;
 pub use long_document::{LongDocuments, WindowPooling};
-pub use reranker::{ExitScores, IdGroup, OpenOptions, Reranker, TermCandidate, TermGroup};
+pub use reranker::{
+    ExitScores, IdGroup, OpenOptions, Reranker, RowOptions, Rows, TermCandidate, TermGroup,
+};
 pub use scores::Scores;
 pub use settings::{Activation, AnswerWords, Settings};
 pub use split::{Compressor, CompressorConfig, SplitConfig, SplitScore};

@@ -16,7 +16,8 @@ pub struct LongDocuments {
     /// Tokens of a window; when absent, as many as fit beside the query. [`WindowPooling::First`] always
     /// takes as many as fit.
     pub window: Option<usize>,
-    /// Tokens that a window shares with the one before.
+    /// Tokens that a window shares with the one before; of a chunk, those that it has beyond its core at
+    /// either side.
     pub overlap: usize,
 }
 
@@ -34,6 +35,21 @@ pub enum WindowPooling {
     Sum,
     /// The mean of the largest few.
     TopMean(usize),
+    /// The mean over as few pieces as fit, all of one length but for the last. With a linear head this is
+    /// the score of the pieces' mean vector.
+    ///
+    /// # Source
+    /// OpenNIR's treatment of documents that are too long for BERT. Differs: none of the pieces is padding.
+    PiecesMean,
+    /// The largest over chunks: cores that follow each other, each read with the `overlap` tokens before
+    /// and after it.
+    ///
+    /// # Source
+    /// The Max-P adapter of matchmaker, whose cores of 50 tokens with 7 at either side are `window` 64 and
+    /// `overlap` 7. Chunks without a core are not made.
+    ChunkMax,
+    /// The mean over the same chunks: its Mean-P adapter.
+    ChunkMean,
 }
 
 impl LongDocuments {
@@ -45,6 +61,21 @@ impl LongDocuments {
             return vec![Range { start: 0, end: n }];
         }
         let window = self.window.map_or(room, |window| window.min(room)).max(1);
+        match self.pooling {
+            WindowPooling::PiecesMean => {
+                let piece = n.div_ceil(n.div_ceil(window).max(1)).max(1);
+                return cores(n, piece);
+            }
+            WindowPooling::ChunkMax | WindowPooling::ChunkMean => {
+                // At least one token is the core, however little fits.
+                let overlap = self.overlap.min((window - 1) / 2);
+                let widen = |core: Range<usize>| {
+                    core.start.saturating_sub(overlap)..n.min(core.end + overlap)
+                };
+                return cores(n, window - 2 * overlap).into_iter().map(widen).collect();
+            }
+            _ => {}
+        }
         let step = window.saturating_sub(self.overlap).max(1);
         let mut windows = vec![Range { start: 0, end: n.min(window) }];
         while let Some(last) = windows.last()
@@ -64,10 +95,14 @@ impl LongDocuments {
         match self.pooling {
             WindowPooling::First => scores[0],
             // NaN must win: a maximum that skips it would hide a broken model.
-            WindowPooling::Max => scores.iter().copied().fold(f32::NEG_INFINITY, |best, score| {
-                if best.is_nan() || score <= best { best } else { score }
-            }),
-            WindowPooling::Mean => mean(scores) as f32,
+            WindowPooling::Max | WindowPooling::ChunkMax => {
+                scores.iter().copied().fold(f32::NEG_INFINITY, |best, score| {
+                    if best.is_nan() || score <= best { best } else { score }
+                })
+            }
+            WindowPooling::Mean | WindowPooling::PiecesMean | WindowPooling::ChunkMean => {
+                mean(scores) as f32
+            }
             WindowPooling::Sum => scores.iter().copied().map(f64::from).sum::<f64>() as f32,
             WindowPooling::TopMean(n) => {
                 let mut sorted = scores.to_vec();
@@ -78,6 +113,11 @@ impl LongDocuments {
     }
 }
 
+/// A document cut into parts of one length; the last may be shorter, and an empty document is one part.
+fn cores(n: usize, length: usize) -> Vec<Range<usize>> {
+    (0..n.max(1)).step_by(length).map(|start| start..n.min(start + length)).collect()
+}
+
 impl fmt::Display for WindowPooling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -86,6 +126,9 @@ impl fmt::Display for WindowPooling {
             Self::Mean => f.write_str("mean"),
             Self::Sum => f.write_str("sum"),
             Self::TopMean(n) => write!(f, "top{n}-mean"),
+            Self::PiecesMean => f.write_str("pieces-mean"),
+            Self::ChunkMax => f.write_str("chunk-max"),
+            Self::ChunkMean => f.write_str("chunk-mean"),
         }
     }
 }
@@ -99,6 +142,9 @@ impl FromStr for WindowPooling {
             "max" => Ok(Self::Max),
             "mean" => Ok(Self::Mean),
             "sum" => Ok(Self::Sum),
+            "pieces-mean" => Ok(Self::PiecesMean),
+            "chunk-max" => Ok(Self::ChunkMax),
+            "chunk-mean" => Ok(Self::ChunkMean),
             _ => text
                 .strip_prefix("top")
                 .and_then(|rest| rest.strip_suffix("-mean"))
@@ -107,7 +153,8 @@ impl FromStr for WindowPooling {
                 .map(Self::TopMean)
                 .ok_or_else(|| {
                     format!(
-                        "expected first, max, mean, sum or top3-mean (any number), found `{text}`"
+                        "expected first, max, mean, sum, pieces-mean, chunk-max, chunk-mean or top3-mean (any \
+                         number), found `{text}`"
                     )
                 }),
         }
@@ -122,11 +169,12 @@ mod tests {
         LongDocuments { pooling, window, overlap }
     }
 
+    fn cut(long: LongDocuments, n: usize, room: usize) -> Vec<(usize, usize)> {
+        long.windows(n, room).into_iter().map(|window| (window.start, window.end)).collect()
+    }
+
     #[test]
     fn windows_cover_a_document_and_overlap_as_asked() {
-        let cut = |long: LongDocuments, n, room| -> Vec<(usize, usize)> {
-            long.windows(n, room).into_iter().map(|window| (window.start, window.end)).collect()
-        };
         let overlapping = long(WindowPooling::Max, None, 2);
         assert_eq!(cut(overlapping, 0, 5), [(0, 0)]);
         assert_eq!(cut(overlapping, 5, 5), [(0, 5)]);
@@ -136,6 +184,40 @@ mod tests {
         // A window never exceeds what fits, and an overlap as large as it still gets on.
         assert_eq!(cut(long(WindowPooling::Max, Some(9), 9), 4, 2), [(0, 2), (1, 3), (2, 4)]);
         assert_eq!(cut(long(WindowPooling::First, None, 2), 11, 5), [(0, 11)]);
+        // Pieces are as few as fit, and as equal as whole tokens are.
+        let pieces = |n, room| cut(long(WindowPooling::PiecesMean, None, 0), n, room);
+        assert_eq!(pieces(0, 5), [(0, 0)]);
+        assert_eq!(pieces(5, 5), [(0, 5)]);
+        assert_eq!(pieces(11, 5), [(0, 4), (4, 8), (8, 11)]);
+        assert_eq!(pieces(6, 5), [(0, 3), (3, 6)]);
+        // Cores of three with two tokens around them.
+        let chunks = |n, room| cut(long(WindowPooling::ChunkMax, Some(7), 2), n, room);
+        assert_eq!(chunks(0, 9), [(0, 0)]);
+        assert_eq!(chunks(3, 9), [(0, 3)]);
+        assert_eq!(chunks(4, 9), [(0, 4), (1, 4)]);
+        assert_eq!(chunks(10, 9), [(0, 5), (1, 8), (4, 10), (7, 10)]);
+        // Where so many do not fit there are fewer around, and at least one is the core.
+        assert_eq!(chunks(3, 2), [(0, 2), (2, 3)]);
+        assert_eq!(chunks(3, 4), [(0, 3), (1, 3)]);
+    }
+
+    #[test]
+    fn every_token_is_the_core_of_one_chunk_and_has_its_neighbours_there() {
+        for n in 1..40 {
+            for (window, overlap) in [(1, 0), (2, 1), (5, 1), (7, 2), (7, 3), (9, 20), (64, 7)] {
+                let all = cut(long(WindowPooling::ChunkMean, Some(window), overlap), n, 30);
+                let window = window.min(30);
+                let around = overlap.min((window - 1) / 2);
+                let core = window - 2 * around;
+                assert_eq!(all.len(), n.div_ceil(core));
+                assert!(all.iter().all(|(start, end)| end - start <= window));
+                for token in 0..n {
+                    let (start, end) = all[token / core];
+                    let last = (n - 1).min(token + around);
+                    assert!(start <= token.saturating_sub(around) && last < end, "{n} {token}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -153,7 +235,9 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for name in ["first", "max", "mean", "sum", "top3-mean"] {
+        for name in
+            ["first", "max", "mean", "sum", "top3-mean", "pieces-mean", "chunk-max", "chunk-mean"]
+        {
             assert_eq!(name.parse::<WindowPooling>().unwrap().to_string(), name);
         }
         for bad in ["", "top0-mean", "top-mean", "median"] {

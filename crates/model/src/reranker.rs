@@ -1,5 +1,6 @@
 //! The one path from texts to scores: evaluation, offline reranking and serving all go through it.
 
+mod rows;
 mod term_cache;
 mod terms;
 
@@ -22,6 +23,7 @@ use crate::long_document::LongDocuments;
 use crate::settings::Settings;
 use crate::split::SplitConfig;
 use crate::workers::Workers;
+pub use rows::{RowOptions, Rows};
 use terms::Terms;
 pub use terms::{TermCandidate, TermGroup};
 
@@ -208,12 +210,16 @@ impl Reranker {
     /// # Errors
     /// When windows would overlap by as much as they are long.
     pub fn with_long_documents(self, long_documents: LongDocuments) -> Result<Self> {
-        let least = self.encoder.room(self.settings.query_max_length);
-        let window = long_documents.window.map_or(least, |window| window.min(least));
-        if long_documents.overlap >= window {
-            return Err(Error::Overlap { overlap: long_documents.overlap, window });
-        }
+        self.check_windows(long_documents)?;
         Ok(Self { long_documents, ..self })
+    }
+
+    /// Whether the model can make an effort.
+    ///
+    /// # Errors
+    /// When it cannot: an exit that was not trained, a layer that there is not.
+    pub fn check_effort(&self, effort: &Effort) -> Result<()> {
+        self.model.exits_of(effort).map(|_| ())
     }
 
     /// Scores every document of every group: raw logits in the order of the input, and what was cut.
@@ -234,21 +240,7 @@ impl Reranker {
         groups: &[TextGroup<'_>],
         effort: &Effort,
     ) -> Result<(Vec<ExitScores>, TruncationReport)> {
-        let queries: Vec<&str> = groups.iter().map(|group| group.query).collect();
-        let documents: Vec<&str> =
-            groups.iter().flat_map(|group| group.documents.iter().copied()).collect();
-        let queries = self.encoder.tokenize_queries(&queries)?;
-        let documents = self.encoder.tokenize_documents(&documents)?;
-        let mut rest = documents.iter().map(Vec::as_slice);
-        let groups: Vec<IdGroup<'_>> = groups
-            .iter()
-            .zip(&queries)
-            .map(|(group, query)| IdGroup {
-                query,
-                documents: rest.by_ref().take(group.documents.len()).collect(),
-            })
-            .collect();
-        self.score_ids_at(&groups, effort)
+        self.score_all(&self.encode(groups, &RowOptions::default())?, effort)
     }
 
     /// The same for texts that are tokenised already.
@@ -272,60 +264,40 @@ impl Reranker {
         groups: &[IdGroup<'_>],
         effort: &Effort,
     ) -> Result<(Vec<ExitScores>, TruncationReport)> {
-        let mut report = TruncationReport::default();
-        let mut pairs = Batch::new();
-        let mut n_windows = Vec::new();
-        for group in groups {
-            let room = self.encoder.room(group.query.len());
-            for document in &group.documents {
-                let windows = self.long_documents.windows(document.len(), room);
-                n_windows.push(windows.len());
-                for window in windows {
-                    let document = &document[window];
-                    self.encoder.encode_ids(group.query, document, &mut pairs, &mut report);
-                }
-            }
-            pairs.end_group();
-        }
-        if pairs.row_offsets().windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(Error::EmptyRow);
-        }
-        let depths = self.model.exits_of(effort)?;
-        let (rows, by_row) = self.score_pairs(&pairs, effort)?;
-        let mut exits = Vec::with_capacity(depths.len());
-        for (place, &depth) in depths.iter().enumerate() {
-            let mut flat = vec![0.0; pairs.n_rows()];
-            let found = by_row.iter().flat_map(|exits| &exits[place]);
-            for (&row_idx, &score) in rows.iter().zip(found) {
-                flat[row_idx] = score;
-            }
-            exits.push(ExitScores { depth, scores: self.pool(groups, &flat, &n_windows)? });
-        }
-        Ok((exits, report))
+        self.score_all(&self.encode_ids(groups, &RowOptions::default())?, effort)
     }
 
-    /// The scores of documents, from those of their windows.
-    fn pool(
+    fn score_all(
         &self,
-        groups: &[IdGroup<'_>],
-        flat: &[f32],
-        n_windows: &[usize],
-    ) -> Result<Vec<Vec<f32>>> {
-        let mut scores = Vec::with_capacity(groups.len());
-        let (mut rest, mut n_windows) = (flat, n_windows.iter());
-        for (group_idx, group) in groups.iter().enumerate() {
-            let mut own = Vec::with_capacity(group.documents.len());
-            for &n in n_windows.by_ref().take(group.documents.len()) {
-                let (windows, others) = rest.split_at(n);
-                own.push(self.long_documents.pool(windows));
-                rest = others;
+        rows: &Rows,
+        effort: &Effort,
+    ) -> Result<(Vec<ExitScores>, TruncationReport)> {
+        let exits = self.score_rows(rows.pairs(), effort)?;
+        let pool = |(depth, scores): (usize, Vec<f32>)| {
+            Ok(ExitScores { depth, scores: rows.pool(&scores)? })
+        };
+        Ok((exits.into_iter().map(pool).collect::<Result<_>>()?, rows.truncation()))
+    }
+
+    /// The scores of all rows of a batch, in their order: for every exit its depth and a list. Some may be
+    /// NaN; [`Rows::pool`] refuses those.
+    ///
+    /// Rows of any requests can share a batch: a score does not depend on the rows beside it.
+    ///
+    /// # Errors
+    /// When the model cannot make the effort.
+    pub fn score_rows(&self, pairs: &Batch, effort: &Effort) -> Result<Vec<(usize, Vec<f32>)>> {
+        let depths = self.model.exits_of(effort)?;
+        let (rows, by_row) = self.score_pairs(pairs, effort)?;
+        let exit = |(place, depth): (usize, usize)| {
+            let mut scores = vec![0.0; pairs.n_rows()];
+            let found = by_row.iter().flat_map(|exits| &exits[place]);
+            for (&row_idx, &score) in rows.iter().zip(found) {
+                scores[row_idx] = score;
             }
-            if let Some(document) = own.iter().position(|score| score.is_nan()) {
-                return Err(Error::NotANumber { group: group_idx, document });
-            }
-            scores.push(own);
-        }
-        Ok(scores)
+            (depth, scores)
+        };
+        Ok(depths.into_iter().enumerate().map(exit).collect())
     }
 
     /// Every row once, in the order in which they were scored, and the scores of each batch of them: a
@@ -365,7 +337,7 @@ impl Reranker {
         let by_batch = self.each(on_cpu, work.len(), |index| {
             let (group, rows) = &work[index];
             let prefix = group.and_then(|group| prefixes[group].as_ref());
-            self.score_rows(pairs, rows, prefix, effort)
+            self.forward(pairs, rows, prefix, effort)
         })?;
         Ok((work.into_iter().flat_map(|(_, rows)| rows).collect(), by_batch))
     }
@@ -407,7 +379,7 @@ impl Reranker {
     }
 
     /// The scores of some rows, in their order, by one forward pass: a list for every exit.
-    fn score_rows(
+    fn forward(
         &self,
         pairs: &Batch,
         rows: &[usize],

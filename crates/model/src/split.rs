@@ -228,6 +228,16 @@ impl Split {
         }
     }
 
+    /// Whether there is a compressor.
+    pub(crate) fn compresses(&self) -> bool {
+        self.compressor.is_some()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn remove_compressor(&mut self) {
+        self.compressor = None;
+    }
+
     /// What is kept of the layers below the split.
     pub(crate) fn compress(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.compressor {

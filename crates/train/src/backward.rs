@@ -1,5 +1,6 @@
 //! One micro-batch into the loss and its gradient: in one pass, or in two with sub-batches.
 
+mod attention;
 mod exits;
 mod tape;
 
@@ -33,6 +34,8 @@ pub(crate) struct Backward<'a> {
     pub(crate) recompute: bool,
     /// How a model with several exits learns, in place of the objective.
     pub(crate) exits: Option<&'a ExitRecipe>,
+    /// Whether a compressor learns to keep the attention above it, in place of the objective.
+    pub(crate) match_attention: bool,
     /// What the encoder computes in.
     pub(crate) precision: Precision,
     /// What gradients are multiplied by while they are worked out.
@@ -87,6 +90,10 @@ impl Backward<'_> {
         if let Some(exits) = self.exits {
             let share = shares.iter().copied().fold(0.0, f64::max);
             return Ok(self.cascaded(exits, micro, share, seed, grads));
+        }
+        if self.match_attention {
+            let share = shares.iter().copied().fold(0.0, f64::max);
+            return Ok(self.matched(micro, share, grads));
         }
         let n_rows = micro.batch.n_rows();
         let rows = match self.worker {

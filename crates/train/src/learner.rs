@@ -36,6 +36,7 @@ pub struct Learner {
     precision: Precision,
     loss_scale: LossScale,
     recompute: bool,
+    match_attention: bool,
     /// How a model with several exits learns, in place of the objective.
     exits: Option<ExitRecipe>,
     layer_rates: LayerRates,
@@ -113,6 +114,7 @@ impl Learner {
             precision: Precision::F32,
             loss_scale: LossScale::first(Precision::F32),
             recompute: false,
+            match_attention: false,
             exits: None,
             layer_rates: LayerRates::default(),
             average: None,
@@ -161,6 +163,13 @@ impl Learner {
     #[must_use]
     pub fn with_recomputation(mut self, recompute: bool) -> Self {
         self.recompute = recompute;
+        self
+    }
+
+    /// The same for a compressor that learns to keep attention, in place of the objective.
+    #[must_use]
+    pub fn with_attention_matching(mut self, match_attention: bool) -> Self {
+        self.match_attention = match_attention;
         self
     }
 
@@ -258,6 +267,7 @@ impl Learner {
             cache_rows: self.gradient_cache,
             worker: self.worker.as_ref(),
             recompute: self.recompute,
+            match_attention: self.match_attention,
             exits: self.exits.as_ref(),
             precision: self.precision,
             scale: self.loss_scale.factor(),

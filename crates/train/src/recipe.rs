@@ -146,6 +146,9 @@ pub struct TrainRecipe {
     /// How a model with several exits learns, in place of `loss`; absent, its deepest exit alone does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exits: Option<ExitRecipe>,
+    /// Whether the compressor of [`SplitRecipe`] alone learns, to give the layers above it the attention
+    /// that they have without it, in place of `loss`; labels and teacher scores are not looked at.
+    pub match_attention: bool,
     /// Steps between two saved states; 0 saves only at the end and on Ctrl-C.
     pub save_every: u64,
     /// How many checkpoints of saved steps are kept beside the best one; older ones are removed.
@@ -179,6 +182,7 @@ impl Default for TrainRecipe {
             optimizer: OptimizerRecipe::default(),
             lora: None,
             exits: None,
+            match_attention: false,
             save_every: 100,
             keep_last: 0,
         }
@@ -244,7 +248,7 @@ impl Recipe {
     pub(crate) fn needs_teacher(&self) -> bool {
         match &self.train.exits {
             Some(exits) => exits.loss.method.needs_teacher(),
-            None => self.train.loss.needs_teacher(),
+            None => !self.train.match_attention && self.train.loss.needs_teacher(),
         }
     }
 
@@ -311,6 +315,19 @@ impl Recipe {
                 return Err("train.exits: expected recompute = false and workers that divide batches; gradient_cache saves memory here"
                     .to_owned());
             }
+        }
+        let train = &self.train;
+        let plain = train.gradient_cache.is_none()
+            && !train.recompute
+            && train.lora.is_none()
+            && train.exits.is_none()
+            && (train.workers == 1 || train.split == Split::Batches);
+        if train.match_attention && !plain {
+            return Err(
+                "train.match_attention: expected no gradient_cache, recompute, lora or exits, and \
+                        workers that divide batches"
+                    .to_owned(),
+            );
         }
         if let Some(template) = &self.model.template {
             template.find()?;

@@ -73,6 +73,11 @@ pub fn train(
         model = adapter::attach(model, &config, lora, recipe.seed)
             .map_err(|problem| Error::recipe(&run.recipe_path(), format!("train.{problem}")))?;
     }
+    if recipe.train.match_attention && !model.can_match_attention() {
+        let problem = "train.match_attention: expected a compressor (model.split.compress) with a layer \
+                       above it, in an encoder of BERT's kind";
+        return Err(Error::recipe(&run.recipe_path(), problem.to_owned()));
+    }
     if let Some(exits) = &recipe.train.exits
         && let Some(problem) = exits.problem(&model.depths(), model.encoder().n_layers())
     {
@@ -302,6 +307,7 @@ fn team(
         // What is frozen has no gradient, no moments and no step.
         let model = match &recipe.train.lora {
             Some(lora) => adapter::freeze_base(loaded.model, lora.train_head),
+            None if recipe.train.match_attention => loaded.model.learning_compressor(),
             None => loaded.model,
         };
         let learner = Learner::resumed(
@@ -316,6 +322,7 @@ fn team(
         let learner = learner
             .with_gradient_cache(recipe.train.gradient_cache)
             .with_recomputation(recipe.train.recompute)
+            .with_attention_matching(recipe.train.match_attention)
             .with_exits(recipe.train.exits.clone())
             .with_precision(recipe.train.precision, progress.and_then(|p| p.loss_scale))
             .with_layer_rates(rates)

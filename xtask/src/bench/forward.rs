@@ -12,8 +12,8 @@ use tamis_model::{IdGroup, OpenOptions, Precision, Reranker, Settings};
 
 use super::peer::Peer;
 use super::shape::Shape;
-use crate::device::device;
 use crate::progress::say;
+use tamis_model::device;
 
 /// Time the forward pass of a checkpoint beside PyTorch, ONNX Runtime and candle.
 ///

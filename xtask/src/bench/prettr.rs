@@ -1,12 +1,15 @@
 //! `cargo xtask bench prettr`: one query's candidates read whole, split, and from a store.
 
-use std::fmt::Write as _;
+mod plot;
+mod report;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tamis_data::term_store::{BuildPlan, Element, TermStore, TermStoreBuilder};
 use tamis_data::{DocumentPosition, PairParts, TextGroup, Truncation, format, output};
@@ -16,6 +19,7 @@ use tamis_model::{
 };
 
 use crate::progress::say;
+use report::Measured;
 
 /// Tokens of a query with its special ones: those of the published PreTTR.
 const QUERY: usize = 30;
@@ -26,9 +30,13 @@ const DOCUMENT: usize = 199;
 /// Time one query's candidates: the cross-encoder, a PreTTR that reads texts, and a PreTTR that reads a
 /// store, for every layer at which it may join.
 ///
-/// The models have the size of a DistilBERT and weights from a seed: values do not change the time.
+/// The models have the size of a DistilBERT and weights from a seed: values do not change the time. What is
+/// measured is added to --results, piece by piece if need be, and the table is made of all of it:
 ///
-///   cargo xtask bench prettr --tokenizer models/minilm-l6 --corpus corpus.jsonl --queries queries.jsonl
+///   cargo xtask bench prettr --tokenizer models/minilm-l6 --corpus corpus.jsonl --queries queries.jsonl \
+///       --candidates 250 --skip 250 --time cross-encoder --results prettr.jsonl
+///   cargo xtask bench prettr ... --stores stores --time build --join-layers 3
+///   cargo xtask bench prettr ... --stores stores --time store,whole --join-layers 3 --results prettr.jsonl
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct PrettrArgs {
@@ -48,16 +56,25 @@ pub struct PrettrArgs {
     #[arg(long, default_value_t = 1000)]
     candidates: usize,
 
-    /// How often each is timed, after the warm-up of those that read a store
+    /// Documents of the corpus that come before the candidates
+    #[arg(long, default_value_t = 0)]
+    skip: usize,
+
+    /// How often each is timed; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+
+    /// What is timed: cross-encoder and whole-cross-encoder (its last layer for all tokens), text, store and
+    /// whole (from the store, the last layer for all tokens), index. build makes stores and times nothing
+    #[arg(long, value_delimiter = ',', default_value = "cross-encoder,text,store,index")]
+    time: Vec<What>,
 
     /// Layers at which the PreTTR joins query and document
     #[arg(long, value_delimiter = ',', default_value = "1,2,3,4,5")]
     join_layers: Vec<usize>,
 
-    /// Values of a token behind a compressor, beside all of them; where it joins is the middle layer
-    #[arg(long, value_delimiter = ',', default_value = "64,128,256")]
+    /// Values of a token behind a compressor in place of all of them; 0 for all
+    #[arg(long, value_delimiter = ',', default_value = "0")]
     compress: Vec<usize>,
 
     /// The type in which values are kept
@@ -68,98 +85,226 @@ pub struct PrettrArgs {
     #[arg(long, value_name = "NAME", default_value_t)]
     precision: Precision,
 
+    /// Keep stores in this folder and use those that are there; they are of the first documents
+    #[arg(long, value_name = "FOLDER")]
+    stores: Option<PathBuf>,
+
+    /// Add what is measured to this file, and make the table of all of it
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+
     /// Also write the table to this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+
+    /// Also draw it into this file, an SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+}
+
+/// What a measurement is of.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+enum What {
+    CrossEncoder,
+    WholeCrossEncoder,
+    Text,
+    Store,
+    Whole,
+    Index,
+    Build,
+}
+
+/// A model of the bench: where it joins, and the values that it keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Shape {
+    join_layer: usize,
+    /// Behind a compressor; 0 for all.
+    compress: usize,
 }
 
 pub fn prettr(args: &PrettrArgs) -> Result<()> {
-    let device = Device::flex();
-    let documents = documents(args)?;
-    let queries = format::read_queries(&args.queries)?;
-    let (_, query) = queries.first().context("there is no query")?;
-    let texts: Vec<&str> = documents.iter().map(|(_, text)| text.as_str()).collect();
-    let folder = tempfile::tempdir()?;
-    let open = |join_layer: usize, width: Option<usize>| -> Result<Reranker> {
-        let path = folder.path().join("model");
-        write_model(&path, &args.tokenizer, (join_layer, width), &device)?;
-        let reranker = Reranker::open_at(&path, &device, args.precision)?;
-        std::fs::remove_dir_all(&path)?;
-        Ok(reranker)
+    let mut results = match &args.results {
+        Some(path) => report::read(path)?,
+        None => Vec::new(),
     };
-    let mut table = format!(
-        "{} candidates, {} on {} threads ({}), stored as {}\n\n\
-         | join layer | values | from | seconds | times the cross-encoder | index: documents/s | of the forward pass | bytes a document |\n\
-         |---|---|---|---|---|---|---|---|\n",
-        documents.len(),
+    let folder = tempfile::tempdir()?;
+    let bench = Bench {
+        args,
+        device: Device::flex(),
+        documents: documents(args)?,
+        query: first_query(&args.queries)?,
+        folder: folder.path(),
+    };
+    let whole = [What::CrossEncoder, What::WholeCrossEncoder];
+    let cross_encoder = Shape { join_layer: 0, compress: 0 };
+    let mut work: Vec<(Shape, What)> = whole
+        .into_iter()
+        .filter(|what| args.time.contains(what))
+        .map(|what| (cross_encoder, what))
+        .collect();
+    for &join_layer in &args.join_layers {
+        for &compress in &args.compress {
+            let split = args.time.iter().filter(|what| !whole.contains(what));
+            work.extend(split.map(|&what| (Shape { join_layer, compress }, what)));
+        }
+    }
+    for (shape, what) in work {
+        let Some(measured) = bench.measure(shape, what)? else { continue };
+        say(&measured.line());
+        results.push(measured);
+        if let Some(path) = &args.results {
+            report::write(path, &results)?;
+        }
+    }
+    let table = format!(
+        "{} on {} threads ({}), stored as {}\n\n{}",
         args.precision,
         std::thread::available_parallelism()?,
         instructions(),
         args.element,
+        report::table(&results),
     );
-    let cross_encoder = open(0, None)?;
-    let whole = median(args.rounds, || from_text(&cross_encoder, query, &texts))?;
-    let mut row = |(layer, width): (usize, Option<usize>), from: &str, seconds: f64, rest: &str| {
-        let width = width.map_or_else(|| "all".to_owned(), |width| width.to_string());
-        let times = whole / seconds;
-        let line = format!("| {layer} | {width} | {from} | {seconds:.3} | {times:.2} | {rest} |");
-        say(&line);
-        // Writing to a string succeeds.
-        let _ = writeln!(table, "{line}");
-    };
-    row((0, None), "text", whole, "- | - | -");
-    let all = args.join_layers.iter().map(|&layer| (layer, None));
-    for shape in all.chain(args.compress.iter().map(|&width| (3, Some(width)))) {
-        let reranker = open(shape.0, shape.1)?;
-        if shape.1.is_none() {
-            let seconds = median(1, || from_text(&reranker, query, &texts))?;
-            row(shape, "text", seconds, "- | - | -");
-        }
-        let start = Instant::now();
-        reranker.compute_terms(&texts)?;
-        let forward = start.elapsed().as_secs_f64();
-        let path = folder.path().join("store");
-        let start = Instant::now();
-        let store = index(&reranker, &documents, args.element, &path)?;
-        let indexed = start.elapsed().as_secs_f64();
-        let stat = store.stat();
-        let reranker = reranker.with_terms(Arc::new(store), 0)?;
-        let ids = documents.iter().map(|(id, _)| TermCandidate::Id(id)).collect::<Vec<_>>();
-        let ask = || {
-            let group = TermGroup { query, documents: ids.clone() };
-            let start = Instant::now();
-            reranker.score_terms(&[group])?;
-            Ok(start.elapsed().as_secs_f64())
-        };
-        ask()?;
-        let seconds = median(args.rounds, ask)?;
-        let rest = format!(
-            "{:.1} | {:.0} % | {:.0}",
-            documents.len() as f64 / indexed,
-            100.0 * forward / indexed,
-            stat.bytes_per_document(),
-        );
-        row(shape, "store", seconds, &rest);
-        std::fs::remove_dir_all(&path)?;
-    }
     print!("{table}");
     if let Some(path) = &args.out {
         output::write_file(path, |out| out.write_all(table.as_bytes()))?;
     }
+    if let Some(path) = &args.plot {
+        let svg = plot::draw(&results);
+        output::write_file(path, |out| out.write_all(svg.as_bytes()))?;
+    }
     Ok(())
+}
+
+/// What all measurements of a run share.
+struct Bench<'a> {
+    args: &'a PrettrArgs,
+    device: Device,
+    documents: Vec<(String, String)>,
+    query: String,
+    folder: &'a Path,
+}
+
+impl Bench<'_> {
+    fn measure(&self, shape: Shape, what: What) -> Result<Option<Measured>> {
+        let path = self.folder.join("model");
+        write_model(&path, &self.args.tokenizer, shape, &self.device)?;
+        let mut reranker = Reranker::open_at(&path, &self.device, self.args.precision)?;
+        std::fs::remove_dir_all(&path)?;
+        if matches!(what, What::Whole | What::WholeCrossEncoder) {
+            reranker = reranker.with_whole_last_layer();
+        }
+        let measured = Measured {
+            what,
+            shape,
+            first: self.args.skip,
+            candidates: self.documents.len(),
+            seconds: 0.0,
+            forward_seconds: None,
+            bytes_per_document: None,
+            text_bytes: None,
+        };
+        let rounds = self.args.rounds;
+        Ok(Some(match what {
+            What::Build => {
+                self.store(&reranker, shape)?;
+                return Ok(None);
+            }
+            What::CrossEncoder | What::WholeCrossEncoder | What::Text => {
+                Measured { seconds: median(rounds, || self.from_text(&reranker))?, ..measured }
+            }
+            What::Store | What::Whole => {
+                let (store, _) = self.store(&reranker, shape)?;
+                let bytes_per_document = Some(store.stat().bytes_per_document());
+                let reranker = reranker.with_terms(Arc::new(store), 0)?;
+                // What the first request of all pays for: pages that are not in memory yet.
+                self.from_store(&reranker, self.documents.len().min(32))?;
+                let ask = || self.from_store(&reranker, self.documents.len());
+                Measured { seconds: median(rounds, ask)?, bytes_per_document, ..measured }
+            }
+            What::Index => {
+                let texts: Vec<&str> = self.documents.iter().map(|(_, text)| &**text).collect();
+                let forward = || -> Result<f64> {
+                    let start = Instant::now();
+                    reranker.compute_terms(&texts)?;
+                    Ok(start.elapsed().as_secs_f64())
+                };
+                // One before and one after, so that a machine that slows down is noticed.
+                let before = forward()?;
+                let start = Instant::now();
+                let store =
+                    build(&reranker, &self.documents, self.args.element, &self.folder.join("new"))?;
+                let seconds = start.elapsed().as_secs_f64();
+                let after = forward()?;
+                let bytes_per_document = Some(store.stat().bytes_per_document());
+                drop(store);
+                std::fs::remove_dir_all(self.folder.join("new"))?;
+                Measured {
+                    seconds,
+                    forward_seconds: Some(f64::midpoint(before, after)),
+                    bytes_per_document,
+                    text_bytes: Some(texts.iter().map(|text| text.len()).sum()),
+                    ..measured
+                }
+            }
+        }))
+    }
+
+    fn from_text(&self, reranker: &Reranker) -> Result<f64> {
+        let documents = self.documents.iter().map(|(_, text)| text.as_str()).collect();
+        let group = TextGroup { query: &self.query, documents };
+        let start = Instant::now();
+        reranker.score(&[group])?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    fn from_store(&self, reranker: &Reranker, n: usize) -> Result<f64> {
+        let documents = self.documents[..n].iter().map(|(id, _)| TermCandidate::Id(id)).collect();
+        let group = TermGroup { query: &self.query, documents };
+        let start = Instant::now();
+        reranker.score_terms(&[group])?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// The store of a model, made if it is not there.
+    fn store(&self, reranker: &Reranker, shape: Shape) -> Result<(TermStore, PathBuf)> {
+        let args = self.args;
+        let name = format!("{}-{}-{}", shape.join_layer, shape.compress, args.element);
+        let path = args.stores.as_deref().unwrap_or(self.folder).join(name);
+        let has_all = |store: &TermStore| {
+            self.documents.iter().all(|(id, _)| matches!(store.get(id), Ok(Some(_))))
+        };
+        if path.join("store.json").exists() {
+            let store = TermStore::open_for(&path, &reranker.term_identity()?)?;
+            if has_all(&store) {
+                return Ok((store, path));
+            }
+        }
+        Ok((build(reranker, &self.documents, args.element, &path)?, path))
+    }
+}
+
+fn first_query(path: &Path) -> Result<String> {
+    let queries = format::read_queries(path)?;
+    let (_, query) = queries.first().context("there is no query")?;
+    Ok(query.clone())
 }
 
 /// The first documents of the corpus.
 fn documents(args: &PrettrArgs) -> Result<Vec<(String, String)>> {
     let mut documents = Vec::with_capacity(args.candidates);
+    let mut passed = 0;
     format::read_documents(&args.corpus, |id, text| {
-        if documents.len() < args.candidates {
+        if passed >= args.skip && documents.len() < args.candidates {
             documents.push((id.to_owned(), text.to_owned()));
         }
+        passed += 1;
         Ok(())
     })?;
     let n = documents.len();
-    ensure!(n == args.candidates, "--candidates: the corpus has {n} documents");
+    ensure!(n == args.candidates, "--candidates: the corpus has {n} documents from --skip on");
     Ok(documents)
 }
 
@@ -167,12 +312,12 @@ fn documents(args: &PrettrArgs) -> Result<Vec<(String, String)>> {
 fn write_model(
     path: &Path,
     tokenizer: &Path,
-    (join_layer, width): (usize, Option<usize>),
+    Shape { join_layer, compress }: Shape,
     device: &Device,
 ) -> Result<()> {
     let config = json!({
         "model_type": "distilbert", "architectures": ["PreTTR"], "join_layer_idx": join_layer,
-        "compress_size": width.unwrap_or(0),
+        "compress_size": compress,
     });
     std::fs::create_dir_all(path)?;
     std::fs::write(path.join("config.json"), config.to_string())?;
@@ -189,14 +334,7 @@ fn write_model(
     Ok(checkpoint::save(contents, path)?)
 }
 
-fn from_text(reranker: &Reranker, query: &str, texts: &[&str]) -> Result<f64> {
-    let group = TextGroup { query, documents: texts.to_vec() };
-    let start = Instant::now();
-    reranker.score(&[group])?;
-    Ok(start.elapsed().as_secs_f64())
-}
-
-fn index(
+fn build(
     reranker: &Reranker,
     documents: &[(String, String)],
     element: Element,
@@ -207,7 +345,7 @@ fn index(
         BuildPlan {
             identity: reranker.term_identity()?,
             element,
-            source: "bench".to_owned(),
+            source: format!("bench {} {}", documents[0].0, documents.len()),
             n_documents: documents.len() as u64,
             shard_documents: 4096,
         },

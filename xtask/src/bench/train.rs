@@ -14,8 +14,8 @@ use tamis_train::{Learner, MicroBatch, OptimizerRecipe, Schedule, ScheduleKind};
 
 use super::peer::Peer;
 use super::shape::Shape;
-use crate::device::device;
 use crate::progress::say;
+use tamis_model::device;
 
 /// Candidates of a group; benches/train/peer.py has the same.
 const GROUP: usize = 8;

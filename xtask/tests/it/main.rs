@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod commands;
+mod prettr;
 mod signals;
 mod task;

@@ -63,36 +63,24 @@ pub(super) struct Room {
     pub(super) document: usize,
 }
 
-/// The parts of a query and a document that fit, by a config that was checked to leave room.
-pub(super) fn pair<'a>(
+/// How many tokens of a query and a document fit, by a config that was checked to leave room.
+pub(super) fn pair(
     config: &PairConfig,
     limits: Room,
-    query: &'a [u32],
-    document: &'a [u32],
-    report: &mut TruncationReport,
-) -> (&'a [u32], &'a [u32]) {
+    n_query: usize,
+    n_document: usize,
+) -> (usize, usize) {
     let room = config.max_length - limits.fixed;
-    let n_document = document.len().min(limits.document);
-    let query_length = query.len().min(config.query_max_length);
-    let (kept_query, kept_document) = match config.truncation {
-        Truncation::SecondOnly => (query_length, n_document.min(room - query_length)),
-        Truncation::LongestFirst => longest_first(query_length, n_document, room),
-    };
-    cut((kept_query, kept_document), query, document, report)
+    let n_document = n_document.min(limits.document);
+    let n_query = n_query.min(config.query_max_length);
+    match config.truncation {
+        Truncation::SecondOnly => (n_query, n_document.min(room - n_query)),
+        Truncation::LongestFirst => longest_first(n_query, n_document, room),
+    }
 }
 
-/// The parts of a query and a document that fit limits of their own.
-pub(super) fn apart<'a>(
-    (query_length, document_length): (usize, usize),
-    query: &'a [u32],
-    document: &'a [u32],
-    report: &mut TruncationReport,
-) -> (&'a [u32], &'a [u32]) {
-    let kept = (query.len().min(query_length), document.len().min(document_length));
-    cut(kept, query, document, report)
-}
-
-fn cut<'a>(
+/// The first tokens of a query and a document, with a count of the rest.
+pub(super) fn cut<'a>(
     (kept_query, kept_document): (usize, usize),
     query: &'a [u32],
     document: &'a [u32],

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::element::Element;
 use super::identity::TermIdentity;
-use super::index::{Index, Twice};
+use super::index::Index;
+use super::living::Living;
 use super::shard::{Shard, ShardWriter};
 use super::{FORMAT, Manifest, TermStore, manifest_path};
 use crate::error::{Error, ErrorKind, Result};
@@ -128,15 +129,18 @@ impl TermStoreBuilder {
     pub fn publish(self) -> Result<TermStore> {
         let mut names = self.published.as_ref().map(|m| m.shards.clone()).unwrap_or_default();
         let known: BTreeSet<String> = names.iter().cloned().collect();
-        let new_from = names.len() as u32;
+        let n_published = names.len();
         names.extend((0..self.n_shards()).map(|n| self.name(n)).filter(|n| !known.contains(n)));
-        if self.published.is_some() && names.len() == new_from as usize {
+        if self.published.is_some() && names.len() == n_published {
             return TermStore::open(&self.path);
         }
         let BuildPlan { identity, element, .. } = self.plan.clone();
-        let generation = self.published.as_ref().map_or(0, |manifest| manifest.generation + 1);
+        let (generation, before) = match &self.published {
+            None => (0, Living::none()),
+            Some(manifest) => (manifest.generation + 1, Living::of(&TermStore::open(&self.path)?)?),
+        };
         let manifest = Manifest::new(identity, element, generation, names);
-        write(&self.path, &manifest, new_from, |_| false)?;
+        write(&self.path, &manifest, &before)?;
         TermStore::open(&self.path)
     }
 
@@ -172,8 +176,9 @@ impl TermStoreBuilder {
 pub fn delete(path: &Path, ids: &BTreeSet<String>) -> Result<()> {
     let _lock = lock(path)?;
     let store = TermStore::open(path)?;
+    let mut living = Living::of(&store)?;
     for id in ids {
-        store.find(id)?;
+        living.remove(store.find(id)?);
     }
     let mut manifest = Manifest::read(path)?;
     manifest = Manifest::new(
@@ -182,31 +187,32 @@ pub fn delete(path: &Path, ids: &BTreeSet<String>) -> Result<()> {
         manifest.generation + 1,
         manifest.shards,
     );
-    let new_from = manifest.shards.len() as u32;
-    write(path, &manifest, new_from, |id| ids.contains(id))
+    write(path, &manifest, &living)
 }
 
 /// Writes the index of a manifest's shards and then the manifest, and removes what is no longer used.
-fn write(
-    path: &Path,
-    manifest: &Manifest,
-    new_from: u32,
-    is_removed: impl Fn(&str) -> bool,
-) -> Result<()> {
+///
+/// `before` has the documents that could be found in the first of those shards.
+pub(super) fn write(path: &Path, manifest: &Manifest, before: &Living) -> Result<()> {
     debug_assert_eq!(manifest.format, FORMAT, "only the present format is written");
     let shards = manifest.open_shards(path)?;
-    let twice = Twice::LaterCounts { new_from };
-    Index::write(&path.join(&manifest.index), &shards, twice, is_removed)
+    Index::write(&path.join(&manifest.index), &shards, before)
         .map_err(|error| if error.path().is_some() { error } else { at(path, error) })?;
     let text = serde_json::to_string_pretty(manifest).expect("a manifest serialises");
     output::write_file(&manifest_path(path), |out| writeln!(out, "{text}"))?;
+    sweep(path, manifest)
+}
+
+/// Removes files that no reader looks for: those of earlier states, and of builds that were killed.
+pub(super) fn sweep(path: &Path, manifest: &Manifest) -> Result<()> {
     let used: BTreeSet<&str> =
         manifest.shards.iter().map(String::as_str).chain([manifest.index.as_str()]).collect();
     let entries = fs::read_dir(path).map_err(|error| Error::file(path, error))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        let is_ours = [".terms", ".part", ".ids"].iter().any(|end| name.ends_with(end));
+        let is_ours = [".terms", ".part", ".ids"].iter().any(|end| name.ends_with(end))
+            || name.starts_with(output::TEMPORARY);
         if is_ours && !used.contains(name) {
             // Best effort: readers that still use it keep it, and the next writer tries again.
             let _ = fs::remove_file(entry.path());
@@ -220,7 +226,7 @@ fn at(path: &Path, error: Error) -> Error {
 }
 
 /// The lock that writers hold.
-fn lock(path: &Path) -> Result<File> {
+pub(super) fn lock(path: &Path) -> Result<File> {
     let path = path.join("lock");
     let failed = |error: std::io::Error| Error::file(&path, error);
     let file = File::options().create(true).append(true).open(&path).map_err(failed)?;

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::block_file::{BlockFile, BlockWriter};
+use super::living::Living;
 use super::shard::{Shard, hash, number};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -35,24 +36,13 @@ pub(super) struct Index {
     header: IndexHeader,
 }
 
-/// What happens to an id that is in two shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Twice {
-    /// The later shard counts, unless both are at or after this one.
-    LaterCounts { new_from: u32 },
-}
-
 impl Index {
-    /// Writes the index of some shards, without the ids that are removed.
+    /// Writes the index of some shards, of which the first ones are those that there were: of them only
+    /// documents that can be found count, and a new shard's document replaces them.
     ///
     /// # Errors
-    /// When a new shard has an id twice, or there is no space left.
-    pub(super) fn write(
-        path: &Path,
-        shards: &[Shard],
-        Twice::LaterCounts { new_from }: Twice,
-        is_removed: impl Fn(&str) -> bool,
-    ) -> Result<()> {
+    /// When new shards have an id twice, or there is no space left.
+    pub(super) fn write(path: &Path, shards: &[Shard], before: &Living) -> Result<()> {
         let mut out = BlockWriter::create(path)?;
         let mut header = IndexHeader { n_documents: 0, n_tokens: 0 };
         let mut heads = BinaryHeap::new();
@@ -74,8 +64,7 @@ impl Index {
             let hash = head.map(|Reverse((hash, ..))| hash);
             if hash != current {
                 if let Some(hash) = current {
-                    let living = living(shards, &alike, new_from, &is_removed)?;
-                    for place in living {
+                    for place in living(shards, &alike, before)? {
                         let shard = &shards[place.shard as usize];
                         header.n_documents += 1;
                         header.n_tokens += shard.document_tokens(place.row as usize)? as u64;
@@ -158,7 +147,8 @@ impl Index {
         Ok(())
     }
 
-    fn shard<'a>(&self, place: TermPlace, shards: &'a [Shard]) -> Result<&'a Shard> {
+    /// The shard of a place, which must be there.
+    pub(super) fn shard<'a>(&self, place: TermPlace, shards: &'a [Shard]) -> Result<&'a Shard> {
         let shard = shards.get(place.shard as usize);
         shard.filter(|shard| (place.row as usize) < shard.len()).ok_or_else(|| {
             let message = format!("damaged: there is no place {place:?}");
@@ -168,15 +158,11 @@ impl Index {
 }
 
 /// Of documents with one hash, those that count.
-fn living(
-    shards: &[Shard],
-    alike: &[TermPlace],
-    new_from: u32,
-    is_removed: &impl Fn(&str) -> bool,
-) -> Result<Vec<TermPlace>> {
+fn living(shards: &[Shard], alike: &[TermPlace], before: &Living) -> Result<Vec<TermPlace>> {
     let id = |place: &TermPlace| shards[place.shard as usize].id(place.row as usize);
     let mut living: Vec<TermPlace> = Vec::with_capacity(alike.len());
-    for place in alike {
+    // What cannot be found does not come back, unless a new shard has it.
+    for place in alike.iter().filter(|place| before.has(**place)) {
         let own = id(place)?;
         let mut same = None;
         for (index, other) in living.iter().enumerate() {
@@ -186,7 +172,7 @@ fn living(
         }
         match same {
             Some(index) => {
-                if living[index].shard >= new_from {
+                if living[index].shard as usize >= before.n_shards() {
                     return Err(
                         ErrorKind::Duplicate { what: "document", id: own.to_owned() }.into()
                     );
@@ -196,12 +182,5 @@ fn living(
             None => living.push(*place),
         }
     }
-    let mut kept = Vec::with_capacity(living.len());
-    for place in living {
-        // What is removed may come again in a new shard.
-        if place.shard >= new_from || !is_removed(id(&place)?) {
-            kept.push(place);
-        }
-    }
-    Ok(kept)
+    Ok(living)
 }

@@ -77,11 +77,21 @@ impl ShardWriter {
     pub fn push(&mut self, id: &str, values: &[f32]) -> Result<()> {
         let width = self.identity.width;
         assert!(values.len().is_multiple_of(width), "documents are whole tokens");
-        self.encoded.clear();
-        self.element.encode(values, width, &mut self.encoded);
-        self.out.write(&self.encoded)?;
+        let mut encoded = std::mem::take(&mut self.encoded);
+        encoded.clear();
+        self.element.encode(values, width, &mut encoded);
+        let pushed = self.push_encoded(id, &encoded);
+        self.encoded = encoded;
+        pushed
+    }
+
+    /// The same with the bytes of its tokens, as [`Shard::encoded`] gives them.
+    pub(super) fn push_encoded(&mut self, id: &str, bytes: &[u8]) -> Result<()> {
+        let row_bytes = self.element.row_bytes(self.identity.width);
+        debug_assert!(bytes.len().is_multiple_of(row_bytes), "documents are whole tokens");
+        self.out.write(bytes)?;
         let before = self.ends.last().copied().unwrap_or(0);
-        self.ends.push(before + (values.len() / width) as u64);
+        self.ends.push(before + (bytes.len() / row_bytes) as u64);
         self.ids.extend_from_slice(id.as_bytes());
         self.id_ends.push(self.ids.len() as u64);
         Ok(())
@@ -201,9 +211,13 @@ impl Shard {
 
     /// Appends the values of a document's tokens.
     pub(super) fn read(&self, row: usize, out: &mut Vec<f32>) -> Result<()> {
-        let bytes = self.file.bytes(self.place(row)?)?;
-        self.header.element.decode(bytes, self.header.identity.width, out);
+        self.header.element.decode(self.encoded(row)?, self.header.identity.width, out);
         Ok(())
+    }
+
+    /// The bytes of a document's tokens.
+    pub(super) fn encoded(&self, row: usize) -> Result<&[u8]> {
+        self.file.bytes(self.place(row)?)
     }
 
     /// Tells the system that a document will be read soon.

@@ -10,5 +10,6 @@ mod mining;
 mod sampling;
 mod support;
 mod teachers;
+mod term_compaction;
 mod term_store;
 mod tokens;

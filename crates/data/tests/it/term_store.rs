@@ -15,9 +15,9 @@ use tamis_data::term_store::{
     BuildPlan, Element, TermIdentity, TermStore, TermStoreBuilder, delete,
 };
 
-const WIDTH: usize = 3;
+pub(crate) const WIDTH: usize = 3;
 
-type Documents = BTreeMap<String, Vec<f32>>;
+pub(crate) type Documents = BTreeMap<String, Vec<f32>>;
 
 fn identity() -> TermIdentity {
     TermIdentity {
@@ -31,7 +31,7 @@ fn identity() -> TermIdentity {
     }
 }
 
-fn plan(source: &str, n: usize, element: Element) -> BuildPlan {
+pub(crate) fn plan(source: &str, n: usize, element: Element) -> BuildPlan {
     BuildPlan {
         identity: identity(),
         element,
@@ -42,7 +42,7 @@ fn plan(source: &str, n: usize, element: Element) -> BuildPlan {
 }
 
 /// Documents of a few tokens whose values follow from their place and a seed.
-fn documents(prefix: &str, n: usize, seed: u64) -> Documents {
+pub(crate) fn documents(prefix: &str, n: usize, seed: u64) -> Documents {
     let document = |i: usize| {
         let n_tokens = (i * 7 + seed as usize) % 6;
         let value = |j: usize| (((i * 31 + j * 17) as u64 + seed * 13) % 101) as f32 / 8.0 - 6.0;
@@ -62,13 +62,18 @@ fn fill(builder: &TermStoreBuilder, documents: &Documents) -> Result<()> {
     })
 }
 
-fn build(path: &Path, source: &str, documents: &Documents, element: Element) -> Result<TermStore> {
+pub(crate) fn build(
+    path: &Path,
+    source: &str,
+    documents: &Documents,
+    element: Element,
+) -> Result<TermStore> {
     let builder = TermStoreBuilder::open(path, plan(source, documents.len(), element))?;
     fill(&builder, documents)?;
     builder.publish()
 }
 
-fn contents(store: &TermStore) -> Documents {
+pub(crate) fn contents(store: &TermStore) -> Documents {
     let read = |id: &str| {
         let place = store.find(id).unwrap();
         let mut values = Vec::new();
@@ -84,7 +89,7 @@ fn contents(store: &TermStore) -> Documents {
     all
 }
 
-fn temporary() -> tempfile::TempDir {
+pub(crate) fn temporary() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
@@ -118,6 +123,15 @@ proptest! {
         let stat = store.stat();
         prop_assert_eq!(stat.documents as usize, expected.len());
         prop_assert_eq!(stat.tokens as usize * WIDTH, expected.values().map(Vec::len).sum::<usize>());
+        // What was deleted stays so while others come and go.
+        if let Some(first) = expected.keys().next().cloned() {
+            delete(&path, &BTreeSet::from([first.clone()])).unwrap();
+            expected.remove(&first);
+            prop_assert_eq!(contents(&TermStore::open(&path).unwrap()), expected.clone());
+        }
+        let store = build(&path, "third", &documents("e", 3, seed), Element::F32).unwrap();
+        expected.extend(documents("e", 3, seed));
+        prop_assert_eq!(contents(&store), expected);
         // The same documents again are no change.
         let again = TermStoreBuilder::open(&path, plan("first", n, Element::F32)).unwrap();
         prop_assert!(again.pending().unwrap().is_empty());

@@ -2,6 +2,7 @@
 
 use tamis_data::{Qrels, Run};
 
+use super::learn::learn;
 use super::normalization::Normalization;
 use super::{Method, fuse};
 use crate::error::{Error, Result};
@@ -22,6 +23,17 @@ pub enum Search {
         /// The width at which the search ends.
         tolerance: f64,
     },
+    /// Gradient descent on the cross-entropy of relevant documents, whatever the measure: weights are
+    /// a softmax of numbers of which the first starts at `start` and the others at 0, so that with two
+    /// runs they are `σ(α)` and `1 - σ(α)`. Scores count as they are normalised, scale and all.
+    ///
+    /// # Source
+    /// The interpolation of a PreTTR's score with the first stage's in OpenNIR, where α starts at -1.
+    /// Differs: it is learnt after the model, on a split of its own.
+    Learned {
+        /// α at first.
+        start: f64,
+    },
 }
 
 /// The weights found, and what every tried combination measured.
@@ -38,8 +50,8 @@ pub struct Tuned {
 /// Looks for the interpolation weights with the highest mean of a measure.
 ///
 /// # Errors
-/// When a step or tolerance is not in `(0, 1]`, golden section is asked for other than two runs,
-/// or the runs cannot be evaluated.
+/// When a step or tolerance is not in `(0, 1]`, golden section is asked for other than two runs, there is
+/// nothing to learn from, or the runs cannot be evaluated.
 pub fn tune_weights(
     qrels: &Qrels,
     runs: &[&Run],
@@ -57,6 +69,19 @@ pub fn tune_weights(
         Ok(value)
     };
     match search {
+        Search::Learned { start } => {
+            if !start.is_finite() {
+                let expected = "a finite number".to_owned();
+                let found = start.to_string();
+                return Err(Error::Option { option: "start", expected, found });
+            }
+            for weights in learn(qrels, runs, normalization, start)? {
+                measured(weights)?;
+            }
+            // What was learnt counts, not what the measure prefers on the way.
+            let (weights, value) = tried.last().cloned().expect("the start is tried");
+            return Ok(Tuned { weights, value, tried });
+        }
         Search::Grid { step } => {
             check("step", step)?;
             let n_steps = (1.0 / step).round() as usize;

@@ -1,6 +1,7 @@
 //! Post-norm transformers: embeddings of words, positions and segments, then layers that normalise
 //! the sum at the end of each block.
 
+mod attention_gap;
 mod first_token;
 mod layer;
 
@@ -100,6 +101,9 @@ pub struct PostNorm {
     pad_id: Option<u32>,
     #[module(skip)]
     dropout: f32,
+    /// Whether the last layer is computed for all tokens although first tokens are asked for.
+    #[module(skip)]
+    is_last_whole: bool,
 }
 
 impl PostNorm {
@@ -129,6 +133,7 @@ impl PostNorm {
             n_segments: shape.n_segments,
             pad_id: shape.positions.and_then(|positions| positions.pad_id),
             dropout: shape.embedding_dropout,
+            is_last_whole: false,
         }
     }
 
@@ -188,6 +193,10 @@ impl PostNorm {
         }
     }
 
+    pub(crate) fn compute_last_layer_whole(&mut self) {
+        self.is_last_whole = true;
+    }
+
     pub(super) fn split_mut(&mut self) -> &mut Split {
         &mut self.split
     }
@@ -203,6 +212,9 @@ impl PostNorm {
         let first = |x: Tensor<2>| x.select(0, input.first_tokens.clone());
         if step == self.schedule.len() {
             return first(x);
+        }
+        if self.is_last_whole {
+            return first(self.pass(step..self.schedule.len(), x, input, seeds));
         }
         let last = self.schedule.len() - 1;
         let x = self.pass(step..last, x, input, seeds);

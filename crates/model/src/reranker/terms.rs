@@ -88,6 +88,14 @@ impl Reranker {
         Ok(Self { terms: Some(Terms { store, cache: TermCache::new(cache_bytes) }), ..self })
     }
 
+    /// Computes the last layer for all tokens, as [`CrossEncoder::with_whole_last_layer`] does.
+    ///
+    /// [`CrossEncoder::with_whole_last_layer`]: crate::CrossEncoder::with_whole_last_layer
+    #[must_use]
+    pub fn with_whole_last_layer(self) -> Self {
+        Self { model: self.model.with_whole_last_layer(), ..self }
+    }
+
     /// The store that documents are read from.
     #[must_use]
     pub fn terms(&self) -> Option<&TermStore> {

@@ -52,6 +52,17 @@ fn long_documents_are_scored_by_windows() {
     assert_eq!(of(WindowPooling::Max), parts.iter().copied().fold(f32::MIN, f32::max));
     assert!((of(WindowPooling::Mean) - parts.iter().sum::<f32>() / 3.0).abs() < 1e-6);
     assert!((of(WindowPooling::Sum) - parts.iter().sum::<f32>()).abs() < 1e-6);
+    // Three pieces of seven words, and chunks of one word with one at either side.
+    let (pieces, _) =
+        score(&open(WindowPooling::First), vec!["fever cold sun", "rain delta fever", "sun"]);
+    assert!((of(WindowPooling::PiecesMean) - pieces.iter().sum::<f32>() / 3.0).abs() < 1e-6);
+    let words: Vec<&str> = long.split(' ').collect();
+    let chunks: Vec<String> =
+        (0..7usize).map(|i| words[i.saturating_sub(1)..7.min(i + 2)].join(" ")).collect();
+    let (chunks, _) =
+        score(&open(WindowPooling::First), chunks.iter().map(String::as_str).collect());
+    assert_eq!(of(WindowPooling::ChunkMax), chunks.iter().copied().fold(f32::MIN, f32::max));
+    assert!((of(WindowPooling::ChunkMean) - chunks.iter().sum::<f32>() / 7.0).abs() < 1e-6);
     let (_, report) = score(&open(WindowPooling::First), vec![long]);
     assert_eq!((report.truncated_rows, report.dropped_tokens), (1, 3));
 

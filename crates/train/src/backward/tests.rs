@@ -211,6 +211,7 @@ fn both_passes_drop_the_same_elements() {
         cache_rows: None,
         worker: None,
         recompute: false,
+        match_attention: false,
         exits: None,
         precision: Precision::F32,
         scale: 1.0,

@@ -83,6 +83,11 @@ pub(crate) fn run(recipe: &Recipe, run: &RunDirectory, stop_after: Option<u64>) 
     train(recipe, run, &Device::flex(), &stop, &mut observe).unwrap()
 }
 
+/// Trains, or says why not.
+pub(crate) fn attempt(recipe: &Recipe, run: &RunDirectory) -> Result<Outcome, Error> {
+    train(recipe, run, &Device::flex(), &AtomicBool::new(false), &mut |_| {})
+}
+
 /// Step, loss, rate and gradient norm of every step line of a log.
 pub(crate) fn steps(run: &RunDirectory) -> Vec<(u64, String)> {
     let text = std::fs::read_to_string(run.log_path()).unwrap();

@@ -88,6 +88,10 @@ impl PostNormLayer {
         (context, first)
     }
 
+    pub(crate) fn n_heads(&self) -> usize {
+        self.n_heads
+    }
+
     /// The three projections side by side: `[tokens, 3 * hidden]`.
     pub(crate) fn queries_keys_values(&self, x: Tensor<2>) -> Tensor<2> {
         self.qkv.forward(x)
