@@ -425,7 +425,8 @@ def faults(site, info):
     page.unroute("**/v1/rerank")
     page.fill("#key-value", site.key or "anything")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#ranking .row >> visible=true")
+    until(page, "document.getElementById('fault').hidden && !document.getElementById('key-box').open")
+    until(page, "document.getElementById('live').textContent.startsWith('5 documents ranked')")
     check("401 asks for a key and goes on with it", page.locator("#fault").is_hidden())
     page.context.close()
     limit = info.get("limits", {}).get("max_documents")
@@ -442,7 +443,7 @@ def faults(site, info):
 def locked(site):
     """What a person sees who has no key yet: the browser's own box before the page, or the page's box on it."""
     try:
-        urllib.request.urlopen(site.url)
+        urllib.request.urlopen(urllib.request.Request(site.url, headers={"accept": "text/html"}))
         closed = False
     except urllib.error.HTTPError as error:
         closed = True
