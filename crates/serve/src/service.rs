@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tamis_data::{TextGroup, TruncationReport};
 use tamis_model::{Effort, RowOptions};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use crate::engine::{Candidate, Engine, Job, Work};
 use crate::failure::Failure;
@@ -124,7 +125,8 @@ impl Service {
         let n_characters = n_characters(&request.groups);
         let mut share = self.engine.admit(estimate(&model, &request), deadline)?;
         let priority = request.options.priority;
-        let encoded = tokio::time::timeout_at(deadline.into(), self.encode(&model, request)).await;
+        let encode = self.encode(&model, request).instrument(tracing::info_span!("tokenize"));
+        let encoded = tokio::time::timeout_at(deadline.into(), encode).await;
         let encoded = encoded.map_err(|_| Failure::Timeout(timeout))??;
         let n_tokens = encoded.work.n_tokens();
         share.correct(n_tokens);
@@ -133,10 +135,12 @@ impl Service {
         let group_sizes = encoded.group_sizes;
         let (work, scorer) = (encoded.work, model.scorer());
         let job = Job { scorer, effort, work, priority, deadline, share };
-        let scored = self.engine.score(job).await.map_err(|failure| match failure {
-            Failure::Timeout(_) => Failure::Timeout(timeout),
-            other => other,
-        })?;
+        let span = tracing::info_span!("score", model = model.name(), tokens = n_tokens);
+        let scored =
+            self.engine.score(job).instrument(span).await.map_err(|failure| match failure {
+                Failure::Timeout(_) => Failure::Timeout(timeout),
+                other => other,
+            })?;
         let rows = scored.exits.into_iter().next_back().map(|exit| exit.1).unwrap_or_default();
         let scores = match scored.work.as_ref() {
             Work::Rows(encoded) => encoded.pool(&rows)?,

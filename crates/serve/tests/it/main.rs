@@ -14,4 +14,6 @@ mod scores;
 mod site;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "otel")]
+mod traces;
 mod with_data;

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::site::save_tiny;
 
-struct Process {
-    child: Child,
+pub(crate) struct Process {
+    pub(crate) child: Child,
     url: String,
     agent: ureq::Agent,
     /// Read while it lives: a log that nobody reads is a pipe that breaks.
@@ -24,7 +24,7 @@ fn command(model: &Path, arguments: &[&str]) -> Command {
 }
 
 impl Process {
-    fn start(model: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(model: &Path, arguments: &[&str]) -> Self {
         let mut child = command(model, arguments)
             .args(["--hostname", "127.0.0.1", "--port", "0", "--json-output"])
             .stdout(Stdio::piped())
@@ -47,12 +47,12 @@ impl Process {
         Self { child, url, agent, log: Some(log) }
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
-    fn ask(&self, n: usize) -> Result<u16, ureq::Error> {
+    pub(crate) fn ask(&self, n: usize) -> Result<u16, ureq::Error> {
         let body = json!({ "query": "sun", "texts": vec!["rain sun"; n] }).to_string();
         Ok(self.agent.post(format!("{}/rerank", self.url)).send(&body)?.status().as_u16())
     }
@@ -65,7 +65,7 @@ impl Drop for Process {
     }
 }
 
-fn model() -> tempfile::TempDir {
+pub(crate) fn model() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     save_tiny(folder.path(), 7);
     folder
