@@ -127,13 +127,24 @@ function fill() {
 let saving = null;
 function changed() {
   clearTimeout(saving);
-  saving = setTimeout(() => keep(state), 300);
+  saving = setTimeout(() => {
+    keep(state);
+    showCode();
+  }, 300);
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
   compareChanged();
-  showCode();
 }
 
 // ---------------------------------------------------------------- documents
+
+// Reading a megabyte at every key would be felt.
+const LONG_TEXT = 200_000;
+let counting = null;
+function countSoon() {
+  clearTimeout(counting);
+  if (state.documents.length < LONG_TEXT) countDocuments();
+  else counting = setTimeout(countDocuments, 300);
+}
 
 function countDocuments() {
   const parsed = parse(state.documents, state.format);
@@ -399,7 +410,7 @@ function wire() {
   });
   byId("documents").addEventListener("input", (event) => {
     state.documents = event.target.value;
-    countDocuments();
+    countSoon();
     changed();
   });
   byId("format").addEventListener("change", (event) => {
