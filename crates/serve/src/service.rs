@@ -274,6 +274,12 @@ fn effort(model: &Model, options: &Options) -> Result<Effort, Failure> {
         effort.exits = vec![exit];
     }
     if let Some(ratio) = options.ratio {
+        if ratio > 1 && effort.compress_layers.is_empty() {
+            return Err(Failure::Invalid(format!(
+                "ratio: model `{}` does not shorten documents; leave it out, or send 1",
+                model.name()
+            )));
+        }
         effort.ratio = ratio;
     }
     reranker.check_effort(&effort)?;

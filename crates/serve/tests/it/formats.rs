@@ -220,6 +220,13 @@ fn wrong_requests_are_told_what_is_wrong_in_every_dialect() {
         ),
         (
             "/v1/rerank",
+            json!({ "query": "q", "documents": ["a"], "ratio": 2 }),
+            422,
+            "Validation",
+            "does not shorten documents",
+        ),
+        (
+            "/v1/rerank",
             json!({ "query": "q", "documents": ["a"], "long_documents": "median" }),
             422,
             "Validation",
