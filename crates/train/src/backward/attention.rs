@@ -128,7 +128,7 @@ mod tests {
                     let nudged = learner.trained().clone().map(&mut nudge);
                     learner.gradients(&nudged, 0, &micro).unwrap().0
                 };
-                let slope = (loss(1e-2) - loss(-1e-2)) / 2e-2;
+                let slope = (loss(2e-3) - loss(-2e-3)) / 4e-3;
                 let error = (slope - f64::from(grad[place])).abs();
                 largest = largest.max(slope.abs());
                 assert!(
