@@ -30,6 +30,8 @@ pub use auth::Keys;
 /// How requests are read, and what the server says about itself.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
+    /// What computes, as TEI's header says it: `cpu` or `gpu`.
+    pub compute: &'static str,
     /// Cuts texts that do not fit where a TEI request does not say.
     pub auto_truncate: bool,
     /// How long a body may take to arrive.

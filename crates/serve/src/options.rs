@@ -226,9 +226,12 @@ impl ServeOptions {
         })
     }
 
+    fn is_on_cpu(&self) -> bool {
+        self.device.iter().all(|name| name.starts_with("cpu"))
+    }
+
     pub(crate) fn engine(&self) -> EngineConfig {
-        let on_cpu = self.device.iter().all(|name| name.starts_with("cpu"));
-        let default = if on_cpu { CPU_BATCH_TOKENS } else { DEVICE_BATCH_TOKENS };
+        let default = if self.is_on_cpu() { CPU_BATCH_TOKENS } else { DEVICE_BATCH_TOKENS };
         EngineConfig {
             n_workers: self.device.len(),
             max_batch_tokens: self.max_batch_tokens.unwrap_or(default),
@@ -251,6 +254,7 @@ impl ServeOptions {
 
     pub(crate) fn http(&self) -> HttpConfig {
         HttpConfig {
+            compute: if self.is_on_cpu() { "cpu" } else { "gpu" },
             auto_truncate: self.auto_truncate,
             body_timeout: Duration::from_millis(self.read_timeout_ms),
             cors_origins: self.cors_allow_origin.clone(),

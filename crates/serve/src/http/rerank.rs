@@ -115,7 +115,7 @@ pub(super) async fn score(State(app): State<Arc<App>>, request: Request) -> Resp
         let (request, raw) = parse::<ScoreRequest>(&received.bytes)?.into_request()?;
         let answer = app.service.score(request).await?;
         let body = ScoreAnswer::new(&answer, raw, format!("score-{id}"), seconds());
-        Ok(served(&answer, &body))
+        Ok(served(&app, &answer, &body))
     };
     finish(answer.await, ErrorStyle::Object)
 }
@@ -127,7 +127,7 @@ pub(super) async fn mixedbread(State(app): State<Arc<App>>, request: Request) ->
         let (_, _, received) = open(&app, request).await?;
         let (request, shape) = parse::<MixedbreadRequest>(&received.bytes)?.into_request()?;
         let answer = app.service.score(request).await?;
-        Ok(served(&answer, &shape.answer(&answer)))
+        Ok(served(&app, &answer, &shape.answer(&answer)))
     };
     finish(answer.await, ErrorStyle::Plain)
 }
@@ -139,7 +139,7 @@ pub(super) async fn nim(State(app): State<Arc<App>>, request: Request) -> Respon
         let (_, _, received) = open(&app, request).await?;
         let request = parse::<NimRequest>(&received.bytes)?.into_request()?;
         let answer = app.service.score(request).await?;
-        Ok(served(&answer, &NimAnswer::new(&answer)))
+        Ok(served(&app, &answer, &NimAnswer::new(&answer)))
     };
     finish(answer.await, ErrorStyle::Plain)
 }
@@ -151,7 +151,7 @@ async fn tei(app: &App, received: &Received) -> Result<Response, Failure> {
     let (request, shape) = request.into_request(app.config.auto_truncate, known)?;
     let answer = app.service.score(request).await?;
     let ranks = shape.ranks(&answer);
-    Ok(served(&answer, &ranks))
+    Ok(served(app, &answer, &ranks))
 }
 
 async fn documents(
@@ -163,7 +163,7 @@ async fn documents(
     let request: DocumentsRequest = parse(&received.bytes)?;
     let (request, shape) = request.into_request(dialect)?;
     let answer = app.service.score(request).await?;
-    Ok(served(&answer, &shape.answer(&answer, format!("rerank-{id}"), seconds())))
+    Ok(served(app, &answer, &shape.answer(&answer, format!("rerank-{id}"), seconds())))
 }
 
 /// Seconds since 1970.
@@ -173,12 +173,12 @@ fn seconds() -> u64 {
 }
 
 /// An answer with TEI's headers of times.
-fn served(answer: &Answer, body: &impl Serialize) -> Response {
+fn served(app: &App, answer: &Answer, body: &impl Serialize) -> Response {
     let mut response = Json(body).into_response();
     let ms = |duration: std::time::Duration| format!("{:.3}", duration.as_secs_f64() * 1000.0);
     let timing = &answer.timing;
     for (name, value) in [
-        ("x-compute-type", "cpu".to_owned()),
+        ("x-compute-type", app.config.compute.to_owned()),
         ("x-compute-time", ms(timing.tokenization + timing.queue + timing.inference)),
         ("x-compute-characters", answer.n_characters.to_string()),
         ("x-compute-tokens", answer.n_tokens.to_string()),

@@ -147,7 +147,11 @@ fn every_recipe_trains_on_small_data() {
         };
         let data = if needs_teacher { &distilled } else { &labelled };
         let model = match is_decoder {
-            true => decoder(folder.path(), exits.is_some(), written.model.init),
+            // A recipe that gives a model its exits starts from one without.
+            true => {
+                let has_exits = exits.is_some() && written.model.exits.is_none();
+                decoder(folder.path(), has_exits, written.model.init)
+            }
             false => folder.path().join("model"),
         };
         let mut changes = vec![
@@ -171,6 +175,9 @@ fn every_recipe_trains_on_small_data() {
                 "model.template={segments=[{text=\"a {query}\"},{text=\"{document}\"},{text=\"an\"}]}"
                     .to_owned(),
             );
+            if written.model.exits.is_some() {
+                changes.push("model.exits={start=1,step=1}".to_owned());
+            }
             changes.push("model.adapters=[]".to_owned());
             // A small collection has no step of so many groups.
             changes.push("train.accumulation=1".to_owned());
