@@ -130,7 +130,7 @@ pub struct ServeOptions {
     #[arg(long, env = "TAMIS_WATCH_MS", value_name = "MS", default_value_t = 0)]
     pub watch_ms: u64,
 
-    /// Pages of other hosts that may ask: https://example.org, or *; several by comma
+    /// Origins of other pages that may ask, such as `https://example.org`, or *; several by comma
     #[arg(long, env = "TAMIS_CORS_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub cors_allow_origin: Vec<HeaderValue>,
 
@@ -154,7 +154,7 @@ pub struct ServeOptions {
     #[arg(long, env = "TAMIS_GRPC_PORT", value_name = "PORT")]
     pub grpc_port: Option<u16>,
 
-    /// An OpenTelemetry collector that takes traces: http://collector:4318
+    /// An OpenTelemetry collector that takes traces, such as `http://collector:4318`
     #[arg(long, env = "TAMIS_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 }

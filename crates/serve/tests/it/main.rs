@@ -17,3 +17,4 @@ mod tls;
 #[cfg(feature = "otel")]
 mod traces;
 mod with_data;
+mod with_fixtures;

@@ -90,6 +90,16 @@ impl Site {
         site
     }
 
+    /// A server of the model in a folder.
+    pub(crate) fn of(folder: TempDir, name: &str) -> Self {
+        let options = options(&["--model", name]);
+        let how = how(&options);
+        let model = Model::open(name, folder.path(), None, &how).unwrap();
+        let site = Self::start(folder, Models::new(vec![model], how), options);
+        site.wait(|site| site.get("/ready").status == 200);
+        site
+    }
+
     fn start(folder: TempDir, models: Models, options: ServeOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
