@@ -19,6 +19,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::budget::{Budget, Share};
 use crate::failure::Failure;
 
+/// The soonest that a refused client is told to come back.
+const LEAST_RETRY: Duration = Duration::from_millis(500);
+
 /// The scores of some rows: for every exit its depth and a list.
 pub type RowScores = Vec<(usize, Vec<f32>)>;
 
@@ -167,8 +170,8 @@ impl Engine {
         let is_late = Instant::now() + wait >= deadline;
         let refused = !wait.is_zero() && (wait > limit || is_late);
         let share = if refused { None } else { self.budget.take(n_tokens) };
-        // What waits beyond the limit has to be worked off first; a little more for the others who were told.
-        let retry_after = (wait.saturating_sub(limit) + wait / 4).max(Duration::from_millis(100));
+        // When all that waits now is done there is room, also for the others who were told to come back.
+        let retry_after = wait.max(LEAST_RETRY);
         share.ok_or(Failure::Overloaded { retry_after })
     }
 
