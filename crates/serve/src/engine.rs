@@ -22,6 +22,10 @@ use crate::failure::Failure;
 /// The soonest that a refused client is told to come back.
 const LEAST_RETRY: Duration = Duration::from_millis(500);
 
+fn stopped() -> Failure {
+    Failure::Unavailable("the server is stopping".to_owned())
+}
+
 /// The scores of some rows: for every exit its depth and a list.
 pub type RowScores = Vec<(usize, Vec<f32>)>;
 
@@ -164,15 +168,25 @@ impl Engine {
     }
 
     /// Lets a request of about so many tokens in, or refuses it: now, and not after half of it was computed.
-    pub(crate) fn admit(&self, n_tokens: usize, deadline: Instant) -> Result<Share, Failure> {
-        let wait = self.wait();
+    pub(crate) async fn admit(
+        &self,
+        n_tokens: usize,
+        priority: i32,
+        deadline: Instant,
+    ) -> Result<Share, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let ask = task::Command::Ask { priority, n_tokens, reply };
+        self.commands.send(ask).map_err(|_| stopped())?;
+        let ahead = answer.await.map_err(|_| stopped())?;
+        // Those that were let in and are being tokenised may come before it.
+        let on_the_way = self.budget.used().saturating_sub(ahead.queued);
+        let wait = self.time_of(ahead.tokens + on_the_way);
         let limit = self.config.max_queue_delay;
         let is_late = Instant::now() + wait >= deadline;
         let refused = !wait.is_zero() && (wait > limit || is_late);
         let share = if refused { None } else { self.budget.take(n_tokens) };
-        // When all that waits now is done there is room, also for the others who were told to come back.
-        let retry_after = wait.max(LEAST_RETRY);
-        share.ok_or(Failure::Overloaded { retry_after })
+        // When what is before it is done there is room, also for the others who were told to come back.
+        share.ok_or(Failure::Overloaded { retry_after: wait.max(LEAST_RETRY) })
     }
 
     /// Tokens of all requests that wait or are computed.
@@ -180,13 +194,18 @@ impl Engine {
         self.budget.used()
     }
 
-    /// How long a request that comes now waits for its turn.
+    /// How long all that was let in takes.
     pub(crate) fn wait(&self) -> Duration {
+        self.time_of(self.budget.used())
+    }
+
+    /// How long so many tokens take, as it was lately; no time before the first batch.
+    fn time_of(&self, n_tokens: usize) -> Duration {
         let speed = self.state.speed();
         if speed <= 0.0 {
             return Duration::ZERO;
         }
-        Duration::try_from_secs_f64(self.budget.used() as f64 / speed).unwrap_or(Duration::MAX)
+        Duration::try_from_secs_f64(n_tokens as f64 / speed).unwrap_or(Duration::MAX)
     }
 
     /// The scores of a request's rows.
@@ -194,7 +213,6 @@ impl Engine {
     /// When the future is dropped, rows that were not taken yet are never computed.
     pub(crate) async fn score(&self, job: Job) -> Result<Scored, Failure> {
         let (reply, answer) = oneshot::channel();
-        let stopped = || Failure::Unavailable("the server is stopping".to_owned());
         self.commands.send(task::Command::Submit(Box::new(job), reply)).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }

@@ -123,8 +123,8 @@ impl Service {
         let timeout = timeout.min(self.limits.max_timeout);
         let deadline = start + timeout;
         let n_characters = n_characters(&request.groups);
-        let mut share = self.engine.admit(estimate(&model, &request), deadline)?;
         let priority = request.options.priority;
+        let mut share = self.engine.admit(estimate(&model, &request), priority, deadline).await?;
         let encode = self.encode(&model, request).instrument(tracing::info_span!("tokenize"));
         let encoded = tokio::time::timeout_at(deadline.into(), encode).await;
         let encoded = encoded.map_err(|_| Failure::Timeout(timeout))??;

@@ -50,6 +50,10 @@ struct Waiting {
     n_rows: usize,
     next_row: usize,
     n_scored: usize,
+    /// Tokens of all rows, of those that were taken, and of those that have a score.
+    n_tokens: usize,
+    taken_tokens: usize,
+    scored_tokens: usize,
     exits: RowScores,
     reply: Reply,
     _share: Share,
@@ -89,6 +93,22 @@ impl Queue {
         self.waiting.len()
     }
 
+    /// Tokens that would be served before the last row of a request that came now.
+    pub(super) fn ahead(&self, priority: i32, n_tokens: usize) -> usize {
+        let place = (priority, self.served.saturating_add(n_tokens as u64));
+        let of_one = |waiting: &Waiting| {
+            let is_before = (waiting.place.0, waiting.place.1) <= place;
+            let left = if is_before { waiting.n_tokens } else { waiting.taken_tokens };
+            left.saturating_sub(waiting.scored_tokens)
+        };
+        self.waiting.values().map(of_one).sum()
+    }
+
+    /// Tokens of all requests that are not answered yet.
+    pub(super) fn n_tokens(&self) -> usize {
+        self.waiting.values().map(|waiting| waiting.n_tokens).sum()
+    }
+
     /// Lets a request wait for its turn.
     pub(super) fn push(&mut self, job: Job, reply: Reply, now: Instant) {
         let (n_rows, n_tokens) = (job.work.n_rows(), job.work.n_tokens());
@@ -106,6 +126,9 @@ impl Queue {
             n_rows,
             next_row: 0,
             n_scored: 0,
+            n_tokens,
+            taken_tokens: 0,
+            scored_tokens: 0,
             exits: Vec::new(),
             reply,
             _share: job.share,
@@ -147,6 +170,7 @@ impl Queue {
                     break;
                 }
                 pass.n_tokens += n_tokens;
+                waiting.taken_tokens += n_tokens;
                 waiting.next_row += 1;
             }
             if waiting.next_row > start {
@@ -187,6 +211,8 @@ impl Queue {
             }
         }
         waiting.n_scored += piece.rows.len();
+        let tokens = piece.rows.clone().map(|row| waiting.work.row_tokens(row));
+        waiting.scored_tokens += tokens.sum::<usize>();
         if waiting.n_scored == waiting.n_rows
             && let Some(waiting) = self.remove(piece.request)
         {
@@ -345,6 +371,20 @@ mod tests {
             let _late = bench.push(&[9], 0);
         }
         assert_eq!(bench.next(), [(0, 4..6)]);
+    }
+
+    #[test]
+    fn only_what_is_before_a_request_makes_it_wait() {
+        let mut bench = Bench::new(10);
+        let _large = bench.push(&[5; 100], 0);
+        // Nothing is taken yet, and a small one would come first; one as large would come after.
+        assert_eq!([bench.queue.ahead(0, 20), bench.queue.ahead(0, 500)], [0, 500]);
+        assert_eq!([bench.queue.ahead(1, 20), bench.queue.ahead(-1, 500)], [500, 0]);
+        let pass = bench.queue.next_pass(bench.start).unwrap();
+        assert_eq!(bench.queue.ahead(0, 20), 10, "what is computed has to end");
+        bench.queue.scored(&pass.pieces[0], vec![(0, vec![0.0; 2])], bench.start);
+        assert_eq!([bench.queue.ahead(0, 20), bench.queue.ahead(0, 500)], [0, 490]);
+        assert_eq!(bench.queue.n_tokens(), 500);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::queue::{Pass, Queue, Reply};
@@ -20,6 +21,8 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// What the owner of the queue is told.
 pub(super) enum Command {
+    /// A request asks how much would be served before it.
+    Ask { priority: i32, n_tokens: usize, reply: oneshot::Sender<Ahead> },
     /// A request came.
     Submit(Box<Job>, Reply),
     /// A worker is done with a pass: the scores of each piece, or why there are none.
@@ -28,6 +31,14 @@ pub(super) enum Command {
     Broken,
     /// A worker that failed works again.
     Mended,
+}
+
+/// What stands before a request that is not in the queue yet.
+pub(super) struct Ahead {
+    /// Tokens that would be served before its last row.
+    pub(super) tokens: usize,
+    /// Tokens of all requests in the queue.
+    pub(super) queued: usize,
 }
 
 /// Owns the queue until every door to it is closed.
@@ -55,6 +66,12 @@ pub(super) async fn own(
         let Some(command) = command else { break };
         let now = Instant::now();
         match command {
+            Command::Ask { priority, n_tokens, reply } => {
+                let tokens = queue.ahead(priority, n_tokens);
+                // Who asked may have gone.
+                let _ = reply.send(Ahead { tokens, queued: queue.n_tokens() });
+                continue;
+            }
             Command::Submit(job, reply) => queue.push(*job, reply, now),
             Command::Broken => {
                 state.n_broken.fetch_add(1, Ordering::Relaxed);

@@ -67,6 +67,25 @@ fn a_request_whose_time_runs_out_is_answered_then_and_costs_nothing_more() {
 }
 
 #[test]
+fn a_large_request_does_not_get_small_ones_refused() {
+    let chaos = Arc::new(Chaos::default());
+    let flags = ["--max-batch-tokens", "20", "--max-queue-ms", "300"];
+    let site = Site::with(&flags, chaos.before());
+    chaos.set(&chaos.slow_ms, 20);
+    // From now on the speed is known.
+    assert_eq!(site.post("/rerank", &json!({ "query": "sun", "texts": ["rain"] })).status, 200);
+    let ask = |n: usize| site.post("/rerank", &json!({ "query": "sun", "texts": vec!["rain"; n] }));
+    std::thread::scope(|scope| {
+        let large = scope.spawn(|| ask(300).status);
+        site.wait(|site| site.metric("tamis_queue_requests") > 0.0);
+        // It takes more than a second, which those of its own size do not wait for.
+        assert_eq!(ask(300).status, 429);
+        assert_eq!(ask(1).status, 200);
+        assert_eq!(large.join().unwrap(), 200);
+    });
+}
+
+#[test]
 fn small_requests_do_not_wait_for_a_large_one() {
     let chaos = Arc::new(Chaos::default());
     let site = Site::with(&["--max-batch-tokens", "20"], chaos.before());
