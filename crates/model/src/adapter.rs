@@ -4,15 +4,15 @@ mod manifest;
 mod peft;
 mod stack;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Path;
+use crate::checkpoint::fields_of_parameters;
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
 use crate::layer::{Linear, LowRank};
@@ -192,12 +192,11 @@ fn named(name: &str, pattern: &str) -> bool {
 
 /// Every linear map under the names of the checkpoint.
 fn targets(model: &mut CrossEncoder, config: &Config) -> Vec<Target> {
-    let mut paths = Paths::default();
-    model.visit(&mut paths);
+    let places = fields_of_parameters(model);
     let mut targets = Vec::new();
     for (index, linear) in model.linears_mut().into_iter().enumerate() {
         let (id, [n_in, n_out]) = linear.weight_shape();
-        let fields: Vec<&str> = paths.found[&id].iter().map(String::as_str).collect();
+        let fields: Vec<&str> = places[&id].iter().map(String::as_str).collect();
         let mut start = 0;
         for (name, columns) in config.tensor_parts(&fields, n_out) {
             let head = fields.first() == Some(&"head");
@@ -211,26 +210,4 @@ fn targets(model: &mut CrossEncoder, config: &Config) -> Vec<Target> {
         }
     }
     targets
-}
-
-/// Where every parameter stands.
-#[derive(Default)]
-struct Paths {
-    path: Path,
-    found: BTreeMap<ParamId, Vec<String>>,
-}
-
-impl ModuleVisitor for Paths {
-    fn enter_module(&mut self, name: &str, owner: &str) {
-        self.path.enter(name, owner);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let fields = self.path.fields().into_iter().map(str::to_owned).collect();
-        self.found.insert(param.id, fields);
-    }
 }

@@ -17,7 +17,7 @@ pub use load::{Loaded, NewHead, load, load_split};
 pub use lower_hash::lower_hash;
 pub use save::{Contents, save};
 
-pub(crate) use parameters::{Path, transpose, values};
+pub(crate) use parameters::{Path, fields_of_parameters, transpose, values};
 
 use crate::error::{Error, Result};
 

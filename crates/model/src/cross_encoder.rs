@@ -136,8 +136,7 @@ impl CrossEncoder {
             let pooled = match self.head.pooling() {
                 Pooling::First => self.encoder.first_tokens(input, &mut seeds),
                 Pooling::Last { padding } => {
-                    let places = input.places(&input.last_places(padding));
-                    self.encoder.tokens_at(input, places, &mut seeds)
+                    self.encoder.tokens_at(input, input.last_places(padding), &mut seeds)
                 }
                 Pooling::Mean => pooling::mean(self.encoder.tokens(input, &mut seeds), &input.rows),
             };

@@ -83,23 +83,24 @@ impl Decoder {
         self.final_norm.forward(x)
     }
 
-    /// The same for some tokens alone: `[places, hidden]`. The last layer is computed for them only,
-    /// after its attention.
+    /// The same for one token of every row: `[rows, hidden]`. The last layer is computed for them only,
+    /// but for keys and values.
     pub(crate) fn tokens_at(
         &self,
         input: &Input,
-        places: Tensor<1, Int>,
+        places: Vec<usize>,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
-        let chosen = |x: Tensor<2>| x.select(0, places.clone());
+        let chosen = |x: Tensor<2>| x.select(0, input.places(&places));
         let embedded = self.words(input.ids.clone());
         let Some((last, layers)) = self.layers.split_last() else {
             return self.final_norm.forward(chosen(embedded));
         };
         let pass = self.pass(&input.rows);
         let x = layers.iter().fold(embedded, |x, layer| layer.forward(x, &pass, seeds));
-        let context = last.context(x.clone(), &pass, seeds);
-        self.final_norm.forward(last.finish(chosen(context), chosen(x)))
+        let qkv = last.queries_keys_values(x.clone(), &pass);
+        let context = last.attend_at(places.clone(), None, qkv, &pass, seeds);
+        self.final_norm.forward(last.finish(context, chosen(x)))
     }
 
     /// How many layers there are.

@@ -13,7 +13,7 @@ mod post_norm;
 mod pre_norm;
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 
 use crate::decoder::Decoder;
 use crate::dropout_seeds::DropoutSeeds;
@@ -70,7 +70,7 @@ impl Encoder {
             Self::Bert(encoder) => encoder.first_tokens(input, seeds),
             Self::ModernBert(encoder) => encoder.first_tokens(input, seeds),
             Self::Deberta(encoder) => encoder.first_tokens(input, seeds),
-            Self::Decoder(decoder) => decoder.tokens_at(input, input.first_tokens.clone(), seeds),
+            Self::Decoder(decoder) => decoder.tokens_at(input, input.first_places(), seeds),
         }
     }
 
@@ -79,12 +79,12 @@ impl Encoder {
     pub fn tokens_at(
         &self,
         input: &Input,
-        places: Tensor<1, Int>,
+        places: Vec<usize>,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
         match self {
             Self::Decoder(decoder) => decoder.tokens_at(input, places, seeds),
-            _ => self.tokens(input, seeds).select(0, places),
+            _ => self.tokens(input, seeds).select(0, input.places(&places)),
         }
     }
 

@@ -106,6 +106,11 @@ impl Input {
         self.rows.offsets().windows(2).map(last).collect()
     }
 
+    /// The place of the first token of each row, among all tokens.
+    pub(crate) fn first_places(&self) -> Vec<usize> {
+        self.rows.offsets()[..self.rows.len()].iter().map(|&place| place as usize).collect()
+    }
+
     /// Places of tokens, to select them by.
     pub(crate) fn places(&self, places: &[usize]) -> Tensor<1, Int> {
         let values: Vec<i32> =

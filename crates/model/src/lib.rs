@@ -18,6 +18,7 @@ mod effort;
 mod error;
 mod head;
 mod input;
+mod json;
 mod long_document;
 mod reranker;
 mod scores;

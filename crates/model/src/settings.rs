@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::effort::{Compatibility, Effort};
 use crate::error::{Error, Result};
 use crate::head::Answers;
+use crate::json;
 use crate::split::SplitScore;
 
 /// The name of the file beside `config.json`.
@@ -186,14 +187,7 @@ impl Settings {
 
     /// What `tamis.json` says, if there is one.
     pub(crate) fn of_file(directory: &Path) -> Result<Option<Self>> {
-        let path = directory.join(FILE);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|error| Error::config(&path, error.to_string())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(&path, error)),
-        }
+        json::read_if_there(&directory.join(FILE))
     }
 
     pub(crate) fn write(&self, directory: &Path) -> Result<()> {

@@ -110,6 +110,72 @@ pub fn attention(qkv: Tensor<2>, rows: &Rows, config: AttentionConfig, drop: Dro
     composed(qkv, rows, config, drop)
 }
 
+/// How many tokens stand before every row, and which token of each gathers.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) n_before: usize,
+    pub(crate) queries: Option<Vec<usize>>,
+}
+
+/// The same for inference, where less is to be computed: rows that go on where a common beginning ends, and
+/// rows of which one token gathers.
+///
+/// # Shapes
+/// - `prefix`: `[tokens, (heads + 2 * kv_heads) * width]`, before every row, if anything is
+/// - `qkv`: as in [`attention`], of the rows without the prefix
+/// - `queries`: the token of every row that gathers, counted over the tokens of `qkv`; without it all gather
+/// - result: `[tokens or rows, heads * width]`
+///
+/// # Panics
+/// As [`attention`], or when there is not one query a row.
+#[must_use]
+pub fn attention_after(
+    prefix: Option<Tensor<2>>,
+    qkv: Tensor<2>,
+    rows: &Rows,
+    config: AttentionConfig,
+    queries: Option<Vec<usize>>,
+) -> Tensor<2> {
+    let [n_tokens, width] = qkv.dims();
+    let [n_before, prefix_width] = prefix.as_ref().map_or([0, width], Tensor::dims);
+    assert_eq!([width, prefix_width], [config.qkv_width(); 2], "queries, keys and values");
+    assert_eq!(n_tokens, rows.n_tokens(), "rows cover the tokens");
+    if let Some(queries) = &queries {
+        assert_eq!(queries.len(), rows.len(), "one query a row");
+    }
+    let device = qkv.device();
+    if has_kernels(&device, qkv.dtype()) && device == device.clone().inner() {
+        // A tensor without elements is none on every backend: any other stands for it.
+        let prefix = prefix.unwrap_or_else(|| qkv.clone());
+        let (prefix, qkv) = (prefix.into_dispatch(), qkv.into_dispatch());
+        let part = Part { n_before, queries };
+        let context = Routed::tamis_attention_after(prefix, qkv, rows.clone(), config, part);
+        return Tensor::from_dispatch(context);
+    }
+    // Rows with the prefix before each, of which the prefix is then left out.
+    let (mut sources, mut own, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+    for pair in rows.offsets().windows(2) {
+        sources.extend(0..n_before as i64);
+        for token in pair[0]..pair[1] {
+            own.push(sources.len() as i64);
+            sources.push(n_before as i64 + i64::from(token));
+        }
+        lengths.push(n_before as u32 + pair[1] - pair[0]);
+    }
+    if let Some(queries) = queries {
+        own = queries.into_iter().map(|query| own[query]).collect();
+    }
+    let ints = |values: Vec<i64>| {
+        let n = values.len();
+        Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device)
+    };
+    let whole = match prefix {
+        Some(prefix) => Tensor::cat(vec![prefix, qkv], 0).select(0, ints(sources)),
+        None => qkv,
+    };
+    attention(whole, &Rows::from_lengths(&lengths), config, Dropout::NONE).select(0, ints(own))
+}
+
 /// The same on any device: rows are padded to the longest, masked, and packed again.
 fn composed(qkv: Tensor<2>, rows: &Rows, config: AttentionConfig, drop: Dropout) -> Tensor<2> {
     let device = qkv.device();
@@ -196,6 +262,30 @@ mod tests {
                 |[qkv]| composed(qkv, &rows, config, Dropout::NONE),
                 3e-5,
             );
+        }
+    }
+
+    #[test]
+    fn less_is_the_same() {
+        let rows = Rows::from_lengths(&[5, 1, 150, 16]);
+        let shared = AttentionConfig::causal(4, 2, 8);
+        let last = || Some(vec![4, 5, 155, 171]);
+        for config in [shared, shared.within(20), AttentionConfig::bidirectional(3, 8)] {
+            for n_before in [0, 1, 70] {
+                let qkv = random([172, config.qkv_width()], 1);
+                let prefix = (n_before > 0).then(|| random([n_before, config.qkv_width()], 2));
+                for queries in [None, last()] {
+                    let after = |prefix: Option<Tensor<2>>, qkv: Tensor<2>| {
+                        attention_after(prefix, qkv, &rows, config, queries.clone())
+                    };
+                    let found = after(prefix.clone(), qkv.clone());
+                    // Composed, as where a gradient is wanted.
+                    let prefix = prefix.clone().map(Tensor::autodiff);
+                    let expected = after(prefix, qkv.clone().autodiff()).inner();
+                    let worst = (found - expected).abs().max().into_scalar::<f32>();
+                    assert!(worst < 1e-5, "{config:?}, {n_before} before: {worst}");
+                }
+            }
         }
     }
 

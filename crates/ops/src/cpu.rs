@@ -15,6 +15,7 @@ pub(crate) mod rms_norm;
 pub(crate) mod rotary;
 mod scalar;
 mod tile;
+mod unfilled;
 
 /// Elements that one task of an elementwise kernel takes.
 const BLOCK: usize = 1 << 14;

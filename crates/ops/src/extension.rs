@@ -8,6 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Device};
 
+use crate::attention::Part;
 use crate::cpu::rotary::Turn;
 use crate::{Activation, AttentionConfig, Dropout, Gate, PackedLinear, Rotary, Rows};
 
@@ -42,6 +43,11 @@ pub(crate) trait RerankOps: Backend {
         linear: PackedLinear,
         other: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
+    fn tamis_packed_linear_gated(
+        x: FloatTensor<Self>,
+        linear: PackedLinear,
+        gate: Gate,
+    ) -> FloatTensor<Self>;
     fn tamis_add_dropout(
         x: FloatTensor<Self>,
         residual: FloatTensor<Self>,
@@ -64,6 +70,13 @@ pub(crate) trait RerankOps: Backend {
         rows: Rows,
         config: AttentionConfig,
         dropout: Dropout,
+    ) -> FloatTensor<Self>;
+    fn tamis_attention_after(
+        prefix: FloatTensor<Self>,
+        qkv: FloatTensor<Self>,
+        rows: Rows,
+        config: AttentionConfig,
+        part: Part,
     ) -> FloatTensor<Self>;
     fn tamis_attention_backward(
         qkv: FloatTensor<Self>,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
+use crate::Gate;
 use crate::cpu::panels::Panels;
 use crate::extension::{RerankOps, Routed, has_kernels};
 
@@ -164,6 +165,23 @@ impl PackedLinear {
         Tensor::from_dispatch(Routed::tamis_packed_linear_add(x, self.clone(), other))
     }
 
+    /// Computes `gated(x · weight + bias)`, the second half of the outputs times a function of the first, or
+    /// nothing where the halves are no multiple of 64 wide.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, in]`
+    /// - result: `[rows, out / 2]`
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    #[must_use]
+    pub fn forward_gated(&self, x: Tensor<2>, gate: Gate) -> Option<Tensor<2>> {
+        self.check(&x);
+        let x = x.into_dispatch();
+        let gated = || Routed::tamis_packed_linear_gated(x, self.clone(), gate);
+        self.panels.has_halves().then(|| Tensor::from_dispatch(gated()))
+    }
+
     pub(crate) fn panels(&self) -> &Panels {
         &self.panels
     }
@@ -186,7 +204,7 @@ mod tests {
 
     use super::*;
     use crate::check::random;
-    use crate::{gelu, linear};
+    use crate::{gated, gelu, linear};
 
     fn worst(a: Tensor<2>, b: Tensor<2>) -> f32 {
         assert_eq!(a.dims(), b.dims());
@@ -254,6 +272,23 @@ mod tests {
             let found = worst(packed.forward(x.clone(), name), expected);
             assert!(found < 1e-4, "{name:?}: {found}");
         }
+    }
+
+    #[test]
+    fn gated_maps_equal_a_map_and_its_gate() {
+        for gate in [Gate::Gelu, Gate::GeluTanh, Gate::Silu] {
+            for precision in Precision::ALL {
+                let x = random([101, 50], 1) * 3.0;
+                let (weight, bias) = map(50, 2 * 192);
+                let packed = PackedLinear::new(weight, bias, precision).unwrap();
+                let found = packed.forward_gated(x.clone(), gate).unwrap();
+                let apart = gated(packed.forward(x, Activation::Identity), gate);
+                assert!(worst(found, apart) < 1e-4, "{gate:?}, {precision}");
+            }
+        }
+        let (weight, bias) = map(50, 2 * 96);
+        let packed = PackedLinear::new(weight, bias, Precision::F32).unwrap();
+        assert!(packed.forward_gated(random([3, 50], 1), Gate::Silu).is_none());
     }
 
     #[test]

@@ -67,11 +67,7 @@ impl Rows {
     }
 
     /// Cuts a flat buffer with `width` values per token into one mutable slice per row.
-    pub(crate) fn split_mut<'a>(
-        &self,
-        mut flat: &'a mut [f32],
-        width: usize,
-    ) -> Vec<&'a mut [f32]> {
+    pub(crate) fn split_mut<'a, T>(&self, mut flat: &'a mut [T], width: usize) -> Vec<&'a mut [T]> {
         let mut parts = Vec::with_capacity(self.len());
         for length in self.lengths() {
             let (row, rest) = flat.split_at_mut(length * width);

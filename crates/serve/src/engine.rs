@@ -9,7 +9,7 @@ mod task;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tamis_data::Batch;
@@ -21,10 +21,6 @@ use crate::failure::Failure;
 
 /// The soonest that a refused client is told to come back.
 const LEAST_RETRY: Duration = Duration::from_millis(500);
-
-fn stopped() -> Failure {
-    Failure::Unavailable("the server is stopping".to_owned())
-}
 
 /// The scores of some rows: for every exit its depth and a list.
 pub type RowScores = Vec<(usize, Vec<f32>)>;
@@ -134,7 +130,7 @@ struct State {
     /// Tokens a second, as bits of a float; 0 before the first batch.
     speed: AtomicU64,
     /// Workers that fail.
-    n_broken: std::sync::atomic::AtomicUsize,
+    n_broken: AtomicUsize,
     stopped: AtomicBool,
 }
 
@@ -232,4 +228,8 @@ impl Engine {
         let broken = self.state.n_broken.load(Ordering::Relaxed);
         broken < self.config.n_workers && !self.state.stopped.load(Ordering::Relaxed)
     }
+}
+
+fn stopped() -> Failure {
+    Failure::Unavailable("the server is stopping".to_owned())
 }

@@ -74,19 +74,14 @@ fn long_documents(
     Ok(Some(LongDocuments { pooling, window, overlap: overlap.unwrap_or(0) }))
 }
 
-/// A number of results: null and 0 mean all.
-fn top(n: Option<i64>, name: &str) -> Result<Option<usize>, Failure> {
+/// A number of results or tokens: null and 0 mean all of them.
+fn limit(n: Option<i64>, name: &str) -> Result<Option<usize>, Failure> {
     match n {
         None | Some(0) => Ok(None),
         Some(n) => usize::try_from(n)
             .map(Some)
             .map_err(|_| Failure::Invalid(format!("{name}: expected 0 or more, found `{n}`"))),
     }
-}
-
-/// A limit in tokens: null and 0 mean none.
-fn limit(n: Option<i64>, name: &str) -> Result<Option<usize>, Failure> {
-    top(n, name)
 }
 
 /// Which side of a document is cut.

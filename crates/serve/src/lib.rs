@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod budget;
+mod encode;
 mod engine;
 mod failure;
 pub mod format;

@@ -4,19 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tamis_data::{TextGroup, TruncationReport};
-use tamis_model::{Effort, RowOptions};
+use tamis_model::Effort;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
-use crate::engine::{Candidate, Engine, Job, Work};
+use crate::encode::{self, Encoded};
+use crate::engine::{Engine, Job, Work};
 use crate::failure::Failure;
 use crate::model::Model;
 use crate::models::Models;
-use crate::request::{Answer, Group, Options, Request, Timing};
-
-/// Bytes of text that make a token, about: what a request is taken for until it is tokenised.
-const BYTES_PER_TOKEN: usize = 4;
+use crate::request::{Answer, Options, Request, Timing};
 
 /// What one request may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -122,9 +119,10 @@ impl Service {
         let timeout = request.options.timeout.unwrap_or(self.limits.timeout);
         let timeout = timeout.min(self.limits.max_timeout);
         let deadline = start + timeout;
-        let n_characters = n_characters(&request.groups);
+        let n_characters = encode::n_characters(&request.groups);
         let priority = request.options.priority;
-        let mut share = self.engine.admit(estimate(&model, &request), priority, deadline).await?;
+        let estimate = encode::estimate(&model, &request);
+        let mut share = self.engine.admit(estimate, priority, deadline).await?;
         let encode = self.encode(&model, request).instrument(tracing::info_span!("tokenize"));
         let encoded = tokio::time::timeout_at(deadline.into(), encode).await;
         let encoded = encoded.map_err(|_| Failure::Timeout(timeout))??;
@@ -144,8 +142,9 @@ impl Service {
         let rows = scored.exits.into_iter().next_back().map(|exit| exit.1).unwrap_or_default();
         let scores = match scored.work.as_ref() {
             Work::Rows(encoded) => encoded.pool(&rows)?,
-            Work::Terms { .. } => split(&rows, &group_sizes)?,
+            Work::Terms { .. } => split(&rows, &group_sizes),
         };
+        all_finite(&scores)?;
         let (truncation, cut) = (encoded.truncation, encoded.cut);
         let (queue, inference) = (scored.queue, scored.inference);
         let labels = [("model", model.name().to_owned())];
@@ -177,93 +176,9 @@ impl Service {
         let stopped = |_| Failure::Unavailable("the server is stopping".to_owned());
         let _permit = self.tokenizers.acquire().await.map_err(stopped)?;
         let model = model.clone();
-        let encoded = tokio::task::spawn_blocking(move || encode(&model, request)).await;
+        let encoded = tokio::task::spawn_blocking(move || encode::encode(&model, request)).await;
         encoded.map_err(|error| Failure::Internal(format!("tokenisation failed: {error}")))?
     }
-}
-
-struct Encoded {
-    work: Work,
-    group_sizes: Vec<usize>,
-    truncation: TruncationReport,
-    cut: Vec<usize>,
-}
-
-fn encode(model: &Model, request: Request) -> Result<Encoded, Failure> {
-    let group_sizes: Vec<usize> =
-        request.groups.iter().map(|group| group.documents.len()).collect();
-    let documents = || request.groups.iter().flat_map(|group| &group.documents);
-    if documents().any(|document| document.text.is_none()) {
-        let work = terms(model, request)?;
-        let (truncation, cut) = (TruncationReport::default(), Vec::new());
-        return Ok(Encoded { work, group_sizes, truncation, cut });
-    }
-    let options = RowOptions {
-        long_documents: request.options.long_documents,
-        query_max_length: request.options.query_max_length,
-        document_max_length: request.options.document_max_length,
-        keeps_end: request.options.keeps_end,
-    };
-    let groups: Vec<TextGroup<'_>> = request
-        .groups
-        .iter()
-        .map(|group| TextGroup {
-            query: &group.query,
-            documents: group.documents.iter().filter_map(|d| d.text.as_deref()).collect(),
-        })
-        .collect();
-    let rows = model.encode(&groups, &options)?;
-    let (truncation, cut) = (rows.truncation(), rows.cut_documents().collect::<Vec<_>>());
-    if request.options.refuses_truncation && truncation.truncated_rows > 0 {
-        let settings = model.reranker().settings();
-        return Err(Failure::Invalid(format!(
-            "{} documents do not fit beside their query: a row has at most {} tokens, a query {}; \
-             allow truncation, or ask for long_documents",
-            cut.len().max(1),
-            settings.max_length,
-            settings.query_max_length,
-        )));
-    }
-    Ok(Encoded { work: Work::Rows(rows), group_sizes, truncation, cut })
-}
-
-/// Candidates some of which are read from the model's store.
-fn terms(model: &Model, request: Request) -> Result<Work, Failure> {
-    let invalid = |problem: String| Err(Failure::Invalid(problem));
-    let Some(store) = model.reranker().terms() else {
-        return invalid(format!(
-            "documents: one has no text, and model `{}` has no store to read it from",
-            model.name()
-        ));
-    };
-    let mut groups = request.groups;
-    let (Some(group), true) = (groups.pop(), groups.is_empty()) else {
-        return invalid("documents by id: expected one query".to_owned());
-    };
-    if request.options.long_documents.is_some() || request.options.document_max_length.is_some() {
-        return invalid("documents by id are stored whole: no long_documents, no limit".to_owned());
-    }
-    let n_query = tokens_of(&group.query);
-    let mut n_tokens = Vec::with_capacity(group.documents.len());
-    let mut candidates = Vec::with_capacity(group.documents.len());
-    for (place, document) in group.documents.into_iter().enumerate() {
-        match (document.text, document.id) {
-            (Some(text), _) => {
-                n_tokens.push(n_query + tokens_of(&text));
-                candidates.push(Candidate::Text(text));
-            }
-            (None, Some(id)) => {
-                let found = store.find(&id).and_then(|place| store.n_tokens(place));
-                n_tokens
-                    .push(n_query + found.map_err(|error| Failure::Invalid(error.to_string()))?);
-                candidates.push(Candidate::Stored(id));
-            }
-            (None, None) => {
-                return invalid(format!("documents[{place}]: expected a text or an id"));
-            }
-        }
-    }
-    Ok(Work::Terms { query: group.query, candidates, n_tokens })
 }
 
 /// What a request's options make of the model's effort.
@@ -286,36 +201,16 @@ fn effort(model: &Model, options: &Options) -> Result<Effort, Failure> {
     Ok(effort)
 }
 
-/// About how many tokens a request has, without looking at its words.
-fn estimate(model: &Model, request: &Request) -> usize {
-    let settings = model.reranker().settings();
-    let is_cut = request.options.long_documents.is_none();
-    let row = |n: usize| if is_cut { n.min(settings.max_length) } else { n };
-    let of_group = |group: &Group| -> usize {
-        let n_query = tokens_of(&group.query).min(settings.query_max_length) + 3;
-        let texts = group.documents.iter().map(|document| document.text.as_deref());
-        texts.map(|text| row(n_query + text.map_or(0, tokens_of))).sum()
-    };
-    request.groups.iter().map(of_group).sum()
-}
-
-fn tokens_of(text: &str) -> usize {
-    text.len() / BYTES_PER_TOKEN + 1
-}
-
-fn n_characters(groups: &[Group]) -> usize {
-    let of_group = |group: &Group| -> usize {
-        let texts = group.documents.iter().filter_map(|document| document.text.as_ref());
-        group.query.chars().count() + texts.map(|text| text.chars().count()).sum::<usize>()
-    };
-    groups.iter().map(of_group).sum()
-}
-
-/// The scores of each group, of which none may be NaN.
-fn split(scores: &[f32], group_sizes: &[usize]) -> Result<Vec<Vec<f32>>, Failure> {
-    if let Some(document) = scores.iter().position(|score| score.is_nan()) {
-        return Err(Failure::Backend(format!("the score of document {document} is not a number")));
-    }
+/// The scores of each group.
+fn split(scores: &[f32], group_sizes: &[usize]) -> Vec<Vec<f32>> {
     let mut rest = scores.iter().copied();
-    Ok(group_sizes.iter().map(|&n| rest.by_ref().take(n).collect()).collect())
+    group_sizes.iter().map(|&n| rest.by_ref().take(n).collect()).collect()
+}
+
+/// A score that overflowed ranks nothing, and JSON cannot say it.
+fn all_finite(scores: &[Vec<f32>]) -> Result<(), Failure> {
+    let position = scores.iter().flatten().position(|score| !score.is_finite());
+    position.map_or(Ok(()), |document| {
+        Err(Failure::Backend(format!("the score of document {document} is not a finite number")))
+    })
 }

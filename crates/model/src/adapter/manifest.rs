@@ -9,6 +9,7 @@ use crate::checkpoint::values;
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
 use crate::error::{Error, Result};
+use crate::json;
 
 const FILE: &str = "tamis_adapter.json";
 
@@ -78,14 +79,7 @@ impl Manifest {
 
     /// That of a directory; adapters from elsewhere have none.
     pub(super) fn read(directory: &FilePath) -> Result<Option<Self>> {
-        let path = directory.join(FILE);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|error| Error::config(&path, error.to_string())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(&path, error)),
-        }
+        json::read_if_there(&directory.join(FILE))
     }
 
     pub(super) fn write(&self, directory: &FilePath) -> Result<()> {

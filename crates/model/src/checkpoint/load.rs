@@ -295,12 +295,15 @@ impl ModuleMapper for Fill<'_> {
         if self.left_out.contains(&param.id) {
             return param;
         }
-        let shape = param.val().shape();
+        let shape = param.lazy_shape();
         let dims: Vec<usize> = (0..D).map(|dim| shape[dim]).collect();
         match self.values(&dims) {
             None => param,
-            Some(values) => param
-                .map(|tensor| Tensor::from_data(TensorData::new(values, shape), &tensor.device())),
+            Some(values) => {
+                let values = TensorData::new(values, shape);
+                let (values, id) = (Tensor::from_data(values, &param.lazy_device()), param.id);
+                param.transform_for_load(values, id)
+            }
         }
     }
 }

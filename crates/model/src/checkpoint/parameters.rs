@@ -1,5 +1,8 @@
 //! Where a parameter stands in its module, and what a checkpoint calls it.
 
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 
 /// The fields entered on the way to a parameter, kept while a module is walked.
@@ -41,6 +44,34 @@ impl Path {
         let owner = self.owners.last().map(String::as_str);
         field == Some("weight")
             && matches!(owner, Some("Struct:Linear" | "Struct:Embedding" | "Struct:Kernel"))
+    }
+}
+
+/// The fields that lead to every parameter of a module, outermost first.
+pub(crate) fn fields_of_parameters(module: &impl Module) -> BTreeMap<ParamId, Vec<String>> {
+    let mut places = Places::default();
+    module.visit(&mut places);
+    places.found
+}
+
+#[derive(Default)]
+struct Places {
+    path: Path,
+    found: BTreeMap<ParamId, Vec<String>>,
+}
+
+impl ModuleVisitor for Places {
+    fn enter_module(&mut self, name: &str, owner: &str) {
+        self.path.enter(name, owner);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let fields = self.path.fields().into_iter().map(str::to_owned).collect();
+        self.found.insert(param.id, fields);
     }
 }
 

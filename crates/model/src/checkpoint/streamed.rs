@@ -1,14 +1,14 @@
 //! The linear maps of a decoder, packed straight from the memory-mapped files: no weight is ever held in another form.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::module::ParamId;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use tamis_ops::Precision;
 
 use super::load::Fill;
-use super::parameters::Path;
+use super::parameters::fields_of_parameters;
 use crate::cross_encoder::CrossEncoder;
 use crate::encoder::Encoder;
 
@@ -36,17 +36,18 @@ pub(super) fn pack(
     precision: Precision,
     device: &Device,
 ) {
-    let mut places = Places::default();
-    model.visit(&mut places);
+    let fields = fields_of_parameters(model);
     let Encoder::Decoder(decoder) = model.encoder_mut() else { return };
     let (id, dims) = decoder.words_mut().weight_shape();
     if precision == Precision::Bf16
-        && let Some(parts) = fill.parts(&places.found[&id], dims[0], dims[1])
+        && let Some(parts) = fill.parts(&fields[&id], dims[0], dims[1])
     {
         let [(_, name)] = &parts[..] else { unreachable!("a table of words is one tensor") };
         match fill.weights.bf16(name) {
             Ok(values) => {
-                let table = Tensor::<2>::from_data(TensorData::new(values, dims), device);
+                // Without its type the table would become one of singles.
+                let options = (device, DType::BF16);
+                let table = Tensor::<2>::from_data(TensorData::new(values, dims), options);
                 decoder.words_mut().fill_narrow(table);
             }
             Err(error) => fill.failure = Some(error),
@@ -54,7 +55,7 @@ pub(super) fn pack(
     }
     for linear in decoder.linears_mut() {
         let (id, [n_in, n_out]) = linear.weight_shape();
-        let Some(parts) = fill.parts(&places.found[&id], n_out, n_in) else { continue };
+        let Some(parts) = fill.parts(&fields[&id], n_out, n_in) else { continue };
         let mut failure = None;
         linear.pack_rows(precision, |outputs, out| {
             let whole = out.len() + outputs.len() * n_in;
@@ -96,27 +97,5 @@ impl Fill<'_> {
         }
         let is_whole = parts.iter().map(|(rows, _)| rows.len()).sum::<usize>() == n_rows;
         is_whole.then_some(parts)
-    }
-}
-
-/// Where every parameter stands.
-#[derive(Default)]
-struct Places {
-    path: Path,
-    found: BTreeMap<ParamId, Vec<String>>,
-}
-
-impl ModuleVisitor for Places {
-    fn enter_module(&mut self, name: &str, owner: &str) {
-        self.path.enter(name, owner);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let fields = self.path.fields().into_iter().map(str::to_owned).collect();
-        self.found.insert(param.id, fields);
     }
 }

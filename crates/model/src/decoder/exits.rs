@@ -4,8 +4,9 @@ use burn::tensor::{Bool, DType, Int, Tensor, TensorData, activation};
 use tamis_ops::{AttentionConfig, Rows, in_f32};
 
 use super::layer::DecoderLayer;
+use super::prefix::{Prefix, before_rows};
 use super::spans::{Merge, Source, Spans};
-use super::{Decoder, Pass, Prefix};
+use super::{Decoder, Pass};
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 
@@ -94,19 +95,23 @@ impl Decoder {
         let rows = &stand.rows;
         let pass = Pass { rows, rotary: self.shape.rotary(before, rows.longest()) };
         let qkv = layer.queries_keys_values(x.clone(), &pass);
-        let (context, whole_qkv, whole_rows) = match route.prefix {
-            Some(prefix) => {
-                let (context, whole) = prefix.context((depth, layer), qkv.clone(), rows);
-                (context, whole.qkv, whole.rows)
-            }
-            None => (layer.attend(qkv.clone(), &pass, seeds), qkv.clone(), rows.clone()),
-        };
+        let prefix = route.prefix.map(|prefix| prefix.layer(depth));
+        // What no layer reads any more is not computed.
+        if depth + 1 == deepest {
+            let context = layer.attend_at(stand.last.clone(), prefix, qkv, &pass, seeds);
+            let state = layer.finish(context, x.select(0, last));
+            return (None, Some(self.final_norm.forward(state)));
+        }
         let merges = merges_at(route, depth + 1, deepest);
         let is_seen = merges && route.weights != Weights::Mean;
         let mut seen = None;
         if is_seen || stand.column.is_some() {
+            let (whole_qkv, whole_rows) = match &prefix {
+                Some(prefix) => before_rows(prefix.clone(), qkv.clone(), rows),
+                None => (qkv.clone(), rows.clone()),
+            };
             let n = layer.attention().n_heads * layer.attention().width;
-            let queries = qkv.select(0, last.clone()).narrow(1, 0, n);
+            let queries = qkv.clone().select(0, last.clone()).narrow(1, 0, n);
             let sees = match &mut stand.column {
                 Some(column) => {
                     let queries = column.queries(layer, self, queries, rows);
@@ -116,11 +121,10 @@ impl Decoder {
             };
             seen = is_seen.then_some(sees);
         }
-        // What no layer reads any more is not computed.
-        if depth + 1 == deepest {
-            let (context, own) = (context.select(0, last.clone()), x.select(0, last));
-            return (None, Some(self.final_norm.forward(layer.finish(context, own))));
-        }
+        let context = match prefix {
+            Some(prefix) => layer.attend_after(prefix, qkv, rows),
+            None => layer.attend(qkv, &pass, seeds),
+        };
         let mut x = layer.finish(context, x);
         // An exit reads what is there before documents are shortened.
         let is_exit = route.exits.contains(&(depth + 1));

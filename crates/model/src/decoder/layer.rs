@@ -1,8 +1,8 @@
 //! One layer of a decoder: attention to what came before, and a gated feed-forward block.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use tamis_ops::AttentionConfig;
+use burn::tensor::{Device, Tensor, TensorData};
+use tamis_ops::{AttentionConfig, Rows};
 
 use super::{DecoderShape, Pass};
 use crate::dropout_seeds::DropoutSeeds;
@@ -43,8 +43,7 @@ impl DecoderLayer {
             query_norm: head_norm(),
             key_norm: head_norm(),
             // No norm follows: what its rounding adds stays in the sum to the end.
-            attention_output: Linear::zeros_with(context, shape.hidden, shape.output_bias, device)
-                .sensitive(),
+            attention_output: Linear::zeros_with(context, shape.hidden, shape.output_bias, device),
             attention_post_norm: post_norm(),
             inner_norm: shape.norm(shape.hidden, device),
             intermediate: Linear::zeros_with(
@@ -77,18 +76,8 @@ impl DecoderLayer {
         pass: &Pass<'_>,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
-        let context = self.context(x.clone(), pass, seeds);
+        let context = self.attend(self.queries_keys_values(x.clone(), pass), pass, seeds);
         self.finish(context, x)
-    }
-
-    /// What every token gathers from its row: `[tokens, heads * width]`.
-    pub(super) fn context(
-        &self,
-        x: Tensor<2>,
-        pass: &Pass<'_>,
-        seeds: &mut DropoutSeeds,
-    ) -> Tensor<2> {
-        self.attend(self.queries_keys_values(x, pass), pass, seeds)
     }
 
     /// Queries, keys and values of every token, side by side and turned to their places.
@@ -108,7 +97,7 @@ impl DecoderLayer {
         tamis_ops::rotary(qkv, pass.rows, &pass.rotary, n_heads + n_kv_heads)
     }
 
-    /// What queries gather of values: `[tokens, heads * width]`.
+    /// What every token gathers from its row: `[tokens, heads * width]`.
     pub(super) fn attend(
         &self,
         qkv: Tensor<2>,
@@ -119,12 +108,40 @@ impl DecoderLayer {
         tamis_ops::attention(qkv, pass.rows, self.attention, dropout)
     }
 
+    /// The same for rows that go on where a prefix ends, without dropout.
+    pub(super) fn attend_after(&self, prefix: Tensor<2>, qkv: Tensor<2>, rows: &Rows) -> Tensor<2> {
+        tamis_ops::attention_after(Some(prefix), qkv, rows, self.attention, None)
+    }
+
+    /// The same for one token of every row, by its place among all tokens: `[rows, heads * width]`. Without
+    /// dropout the rows may go on where a prefix ends.
+    pub(super) fn attend_at(
+        &self,
+        places: Vec<usize>,
+        prefix: Option<Tensor<2>>,
+        qkv: Tensor<2>,
+        pass: &Pass<'_>,
+        seeds: &mut DropoutSeeds,
+    ) -> Tensor<2> {
+        let dropout = seeds.next(self.attention_dropout);
+        if dropout.is_none() {
+            let places = Some(places);
+            return tamis_ops::attention_after(prefix, qkv, pass.rows, self.attention, places);
+        }
+        assert!(prefix.is_none(), "a prefix is computed without dropout");
+        let n = places.len();
+        let values = places.into_iter().map(|place| place as i64).collect();
+        let places = Tensor::from_data(TensorData::new::<i64, _>(values, [n]), &qkv.device());
+        tamis_ops::attention(qkv, pass.rows, self.attention, dropout).select(0, places)
+    }
+
     /// Everything after attention, token by token: `[tokens, hidden]`, or any rows of it.
     pub(super) fn finish(&self, context: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
         let post_norm = self.attention_post_norm.as_ref();
         let x = self.add(&self.attention_output, context, x, post_norm);
-        let both = self.intermediate.forward(self.inner_norm.forward(x.clone()));
-        self.add(&self.output, self.activation.gated(both), x, self.inner_post_norm.as_ref())
+        let normed = self.inner_norm.forward(x.clone());
+        let inner = self.intermediate.forward_gated(normed, self.activation);
+        self.add(&self.output, inner, x, self.inner_post_norm.as_ref())
     }
 
     /// `residual` and what the last map of a block makes of `x`.

@@ -3,8 +3,7 @@
 use burn::tensor::{Int, Tensor, TensorData};
 use tamis_ops::Rows;
 
-use super::layer::DecoderLayer;
-use super::{Decoder, Pass};
+use super::Decoder;
 use crate::dropout_seeds::DropoutSeeds;
 
 /// Queries, keys and values of the first tokens of several rows, turned to their places, layer by layer.
@@ -22,50 +21,24 @@ impl Prefix {
         self.n_tokens
     }
 
-    /// What the tokens of some rows gather from their row and from the prefix before it:
-    /// `[tokens, heads * width]`; and the whole rows.
-    pub(super) fn context(
-        &self,
-        layer: (usize, &DecoderLayer),
-        qkv: Tensor<2>,
-        rows: &Rows,
-    ) -> (Tensor<2>, Whole) {
-        let whole = self.whole(layer.0, qkv, rows);
-        let pass = Pass { rows: &whole.rows, rotary: tamis_ops::Rotary::new(&[], 0, 1.0) };
-        let context = layer.1.attend(whole.qkv.clone(), &pass, &mut DropoutSeeds::inference());
-        (context.select(0, whole.own.clone()), whole)
-    }
-
-    /// Rows with the prefix before each.
-    fn whole(&self, layer: usize, qkv: Tensor<2>, rows: &Rows) -> Whole {
-        let n = self.n_tokens;
-        let device = qkv.device();
-        let (mut sources, mut own, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-        for pair in rows.offsets().windows(2) {
-            sources.extend(0..n as i64);
-            for token in pair[0]..pair[1] {
-                own.push(sources.len() as i64);
-                sources.push(n as i64 + i64::from(token));
-            }
-            lengths.push(n as u32 + pair[1] - pair[0]);
-        }
-        let ints = |values: Vec<i64>| {
-            let n = values.len();
-            Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device)
-        };
-        let all = Tensor::cat(vec![self.layers[layer].clone(), qkv], 0);
-        let qkv = all.select(0, ints(sources));
-        Whole { qkv, rows: Rows::from_lengths(&lengths), own: ints(own) }
+    /// What one layer keeps: `[tokens, (heads + 2 * kv_heads) * width]`.
+    pub(super) fn layer(&self, index: usize) -> Tensor<2> {
+        self.layers[index].clone()
     }
 }
 
-/// Rows with what they begin with.
-pub(super) struct Whole {
-    /// `[tokens, (heads + 2 * kv_heads) * width]`
-    pub(super) qkv: Tensor<2>,
-    pub(super) rows: Rows,
-    /// Which of the tokens are the rows' own.
-    own: Tensor<1, Int>,
+/// Queries, keys and values of rows with a prefix before each: `[tokens, (heads + 2 * kv_heads) * width]`.
+pub(super) fn before_rows(prefix: Tensor<2>, qkv: Tensor<2>, rows: &Rows) -> (Tensor<2>, Rows) {
+    let ([n, _], device) = (prefix.dims(), qkv.device());
+    let (mut sources, mut lengths) = (Vec::new(), Vec::new());
+    for pair in rows.offsets().windows(2) {
+        sources.extend(0..n as i64);
+        sources.extend((pair[0]..pair[1]).map(|token| n as i64 + i64::from(token)));
+        lengths.push(n as u32 + pair[1] - pair[0]);
+    }
+    let n_sources = sources.len();
+    let sources = Tensor::<1, Int>::from_data(TensorData::new(sources, [n_sources]), &device);
+    (Tensor::cat(vec![prefix, qkv], 0).select(0, sources), Rows::from_lengths(&lengths))
 }
 
 impl Decoder {

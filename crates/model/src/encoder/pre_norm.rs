@@ -300,8 +300,8 @@ impl PreNormLayer {
     fn finish(&self, context: Tensor<2>, x: Tensor<2>, seeds: &mut DropoutSeeds) -> Tensor<2> {
         let attended = self.attention_output.forward(context);
         let x = x + tamis_ops::dropout(attended, seeds.next(self.attention_dropout));
-        let both = self.intermediate.forward(self.inner_norm.forward(x.clone()));
-        let gated = self.activation.gated(both);
+        let normed = self.inner_norm.forward(x.clone());
+        let gated = self.intermediate.forward_gated(normed, self.activation);
         let dropped = tamis_ops::dropout(gated, seeds.next(self.inner_dropout));
         x + self.output.forward(dropped)
     }

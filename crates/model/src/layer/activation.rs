@@ -47,17 +47,22 @@ impl Activation {
 
     /// Multiplies the second half of every row by the function of the first: `[rows, 2 * inner]` into
     /// `[rows, inner]`.
-    pub(crate) fn gated(self, x: Tensor<2>) -> Tensor<2> {
-        let gate = match self {
-            Self::Gelu => Gate::Gelu,
-            Self::GeluTanh => Gate::GeluTanh,
-            Self::Silu => Gate::Silu,
-            Self::Relu | Self::Tanh => {
-                let inner = x.dims()[1] / 2;
-                return self.forward(x.clone().narrow(1, 0, inner)) * x.narrow(1, inner, inner);
-            }
-        };
-        tamis_ops::gated(x, gate)
+    pub(super) fn gated(self, x: Tensor<2>) -> Tensor<2> {
+        if let Some(gate) = self.gate() {
+            return tamis_ops::gated(x, gate);
+        }
+        let inner = x.dims()[1] / 2;
+        self.forward(x.clone().narrow(1, 0, inner)) * x.narrow(1, inner, inner)
+    }
+
+    /// The same function as a fused gate, if there is one.
+    pub(super) fn gate(self) -> Option<Gate> {
+        match self {
+            Self::Gelu => Some(Gate::Gelu),
+            Self::GeluTanh => Some(Gate::GeluTanh),
+            Self::Silu => Some(Gate::Silu),
+            Self::Relu | Self::Tanh => None,
+        }
     }
 
     /// The same function as the end of a packed linear map.

@@ -3,6 +3,8 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, Int, Tensor};
 
+use super::zeros;
+
 /// A table of vectors.
 #[derive(Module, Debug)]
 pub struct Embedding {
@@ -16,8 +18,7 @@ impl Embedding {
     /// All zeros, to be filled by a checkpoint or an initialisation.
     #[must_use]
     pub fn zeros(n_ids: usize, width: usize, device: &Device) -> Self {
-        let weight = Param::from_tensor(Tensor::zeros([n_ids, width], device));
-        Self { weight, is_narrow: false }
+        Self { weight: zeros([n_ids, width], device), is_narrow: false }
     }
 
     /// # Shapes
@@ -31,12 +32,12 @@ impl Embedding {
 
     /// The identity of the table, and its ids and width.
     pub(crate) fn weight_shape(&self) -> (ParamId, [usize; 2]) {
-        (self.weight.id, self.weight.dims())
+        (self.weight.id, self.weight.lazy_shape().dims())
     }
 
     /// Takes a table of the same shape that stays in a narrower type; vectors are still `f32`.
     pub(crate) fn fill_narrow(&mut self, weight: Tensor<2>) {
-        self.weight = self.weight.clone().map(|_| weight);
+        self.weight = self.weight.clone().transform_for_load(weight, self.weight.id);
         self.is_narrow = true;
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use tamis_ops::{Dropout, LayerNormParams};
 
-use super::Linear;
+use super::{Linear, zeros};
 
 /// Layer normalisation over the last dimension.
 #[derive(Module, Debug)]
@@ -21,7 +21,7 @@ impl LayerNorm {
     pub fn identity(width: usize, epsilon: f32, device: &Device) -> Self {
         Self {
             weight: Param::from_tensor(Tensor::ones([width], device)),
-            bias: Some(Param::from_tensor(Tensor::zeros([width], device))),
+            bias: Some(zeros([width], device)),
             epsilon,
         }
     }

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use tamis_ops::{PackedLinear, Precision};
 
-use super::{Activation, LowRank, is_active};
+use super::{Activation, LowRank, is_active, zeros};
 
 /// An affine map. On disk its weight is `[out, in]`, in memory `[in, out]`.
 #[derive(Module, Debug)]
@@ -28,8 +28,8 @@ impl Linear {
     #[must_use]
     pub fn zeros(n_in: usize, n_out: usize, device: &Device) -> Self {
         Self {
-            weight: Param::from_tensor(Tensor::zeros([n_in, n_out], device)),
-            bias: Some(Param::from_tensor(Tensor::zeros([n_out], device))),
+            weight: zeros([n_in, n_out], device),
+            bias: Some(zeros([n_out], device)),
             adapters: Vec::new(),
             packed: None,
             is_sensitive: false,
@@ -85,6 +85,22 @@ impl Linear {
         }
     }
 
+    /// The second half of the map's outputs times a function of the first.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, in]`
+    /// - result: `[rows, out / 2]`
+    #[must_use]
+    pub(crate) fn forward_gated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
+        let fused = match (&self.packed, activation.gate()) {
+            (Some(packed), Some(gate)) if self.active().next().is_none() => {
+                packed.forward_gated(x.clone(), gate)
+            }
+            _ => None,
+        };
+        fused.unwrap_or_else(|| activation.gated(self.forward(x)))
+    }
+
     /// The map and the sum with another tensor, where that is one step; otherwise nothing.
     pub(crate) fn forward_add(&self, x: &Tensor<2>, other: &Tensor<2>) -> Option<Tensor<2>> {
         let y = self.packed.as_ref()?.forward_add(x.clone(), other.clone());
@@ -102,7 +118,7 @@ impl Linear {
         let device = weight.device();
         self.packed = PackedLinear::new(weight, bias, precision);
         if self.packed.is_some() {
-            self.weight = Param::from_tensor(Tensor::zeros([0, 0], &device));
+            self.weight = zeros([0, 0], &device);
         }
     }
 
@@ -112,12 +128,12 @@ impl Linear {
         precision: Precision,
         read: impl FnMut(Range<usize>, &mut Vec<f32>),
     ) {
-        let ([n_in, _], device) = (self.weight.dims(), self.device());
+        let ((_, [n_in, _]), device) = (self.weight_shape(), self.device());
         let bias = self.bias().into_data().convert::<f32>();
         let bias = bias.try_into_vec().expect("the data was just made f32");
         let precision = self.precision(precision);
         self.packed = Some(PackedLinear::from_rows(n_in, bias, precision, read));
-        self.weight = Param::from_tensor(Tensor::zeros([0, 0], &device));
+        self.weight = zeros([0, 0], &device);
     }
 
     /// In which numbers this map multiplies where others do in these.
@@ -163,12 +179,12 @@ impl Linear {
 
     /// Where the parameters are.
     pub(crate) fn device(&self) -> Device {
-        self.weight.val().device()
+        self.weight.lazy_device()
     }
 
     /// The identity of the weight, and its inputs and outputs.
     pub(crate) fn weight_shape(&self) -> (ParamId, [usize; 2]) {
-        (self.weight.id, self.weight.dims())
+        (self.weight.id, self.weight.lazy_shape().dims())
     }
 
     /// The weight, `[in, out]`, and the bias, or zeros. Only before the map is packed.
@@ -181,8 +197,12 @@ impl Linear {
         match &self.bias {
             Some(bias) => bias.val(),
             None => {
-                let weight = self.weight.val();
-                Tensor::zeros([weight.dims()[1]], (&weight.device(), weight.dtype()))
+                let (_, [_, n_out]) = self.weight_shape();
+                let dtype = match self.weight.is_initialized() {
+                    true => self.weight.val().dtype(),
+                    false => DType::F32,
+                };
+                Tensor::zeros([n_out], (&self.device(), dtype))
             }
         }
     }

@@ -4,7 +4,7 @@ mod backward;
 mod forward;
 
 pub(crate) use backward::backward;
-pub(crate) use forward::forward;
+pub(crate) use forward::{Part, forward};
 
 use std::ops::Range;
 
@@ -20,7 +20,11 @@ struct Head<'a> {
     query: Matrix<'a>,
     key: Matrix<'a>,
     value: Matrix<'a>,
-    /// Tokens of the row.
+    /// Keys and values of the tokens before the row.
+    prefix: [Matrix<'a>; 2],
+    /// Tokens before the row.
+    n_before: usize,
+    /// Tokens of the row and before it.
     n: usize,
     /// Elements from one token to the next.
     stride: usize,
@@ -30,36 +34,51 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// One head of the row at `row_idx`, whose values are `row`.
+    /// One head of the row at `row_idx`, whose values are `row`; `prefix` stands before it.
     fn new(
-        row: &'a [f32],
+        (prefix, row): (&'a [f32], &'a [f32]),
         rows: &Rows,
         row_idx: usize,
         head_idx: usize,
         config: AttentionConfig,
     ) -> Self {
         let stride = config.qkv_width();
-        let n = row.len() / stride;
-        let part = |column: usize| Matrix::new(&row[column..], n, config.width, stride);
+        let (n_before, n_own) = (prefix.len() / stride, row.len() / stride);
+        let part = |column: usize| Matrix::new(&row[column..], n_own, config.width, stride);
         let [query, key, value] = config.columns(head_idx);
+        let before = |column: usize| {
+            Matrix::new(prefix.get(column..).unwrap_or_default(), n_before, config.width, stride)
+        };
+        let n = n_before + n_own;
         // Distinct for every (row, head, i, j) until it wraps at 2^32: tokens before this row times
         // the longest row bound what earlier rows can take.
-        let before = rows.offsets()[row_idx] as usize * rows.longest() * config.n_heads;
+        let taken = rows.offsets()[row_idx] as usize * rows.longest() * config.n_heads;
         Self {
             query: part(query),
             key: part(key),
             value: part(value),
+            prefix: [before(key), before(value)],
+            n_before,
             n,
             stride,
-            first_position: (before + head_idx * n * n) as u32,
+            first_position: (taken + head_idx * n * n) as u32,
             config,
         }
     }
 
-    /// The keys that a query sees.
+    /// The keys that a query sees, counted with those before the row.
     fn visible(&self, query: usize) -> Range<usize> {
-        let end = query.saturating_add(self.config.after).saturating_add(1).min(self.n);
-        query.saturating_sub(self.config.before)..end
+        let place = self.n_before + query;
+        let end = place.saturating_add(self.config.after).saturating_add(1).min(self.n);
+        place.saturating_sub(self.config.before)..end
+    }
+
+    /// The key and the value at a place, counted with those before the row.
+    fn key_and_value(&self, place: usize) -> [&'a [f32]; 2] {
+        match place.checked_sub(self.n_before) {
+            None => self.prefix.map(|part| part.row(place)),
+            Some(own) => [self.key.row(own), self.value.row(own)],
+        }
     }
 
     /// Where the dropout mask of a query begins.

@@ -1,9 +1,12 @@
 //! Layer normalisation of rows and its gradients.
 
+use std::mem::MaybeUninit;
+
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::scalar::sum;
+use super::unfilled::unfilled;
 
 /// Rows that one task takes; fixed, so that the order of the sums is.
 const ROWS: usize = 64;
@@ -25,13 +28,17 @@ pub(crate) struct Grads {
 /// Normalises, scales and shifts every row.
 pub(crate) fn forward(x: &[f32], gamma: &[f32], beta: &[f32], sizes: Sizes) -> Vec<f32> {
     let block = ROWS * sizes.width;
-    let mut y = vec![0.0; x.len()];
-    y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
-        for (y, x) in y.chunks_exact_mut(sizes.width).zip(x.chunks_exact(sizes.width)) {
-            forward_row(x, gamma, beta, sizes.epsilon, y);
-        }
-    });
-    y
+    assert!(x.len().is_multiple_of(sizes.width), "rows are whole");
+    // SAFETY: every row of `x` has one in the result, all of which it writes.
+    unsafe {
+        unfilled(x.len(), |y| {
+            y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
+                for (y, x) in y.chunks_exact_mut(sizes.width).zip(x.chunks_exact(sizes.width)) {
+                    forward_row(x, (gamma, beta), sizes.epsilon, y);
+                }
+            });
+        })
+    }
 }
 
 /// The gradients; mean and variance are computed again, which is cheaper than keeping them.
@@ -71,12 +78,17 @@ fn mean_and_scale(x: &[f32], epsilon: f32) -> (f32, f32) {
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn forward_row(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32, y: &mut [f32]) {
+fn forward_row(
+    x: &[f32],
+    (gamma, beta): (&[f32], &[f32]),
+    epsilon: f32,
+    y: &mut [MaybeUninit<f32>],
+) {
     let n = x.len();
     let (gamma, beta, y) = (&gamma[..n], &beta[..n], &mut y[..n]);
     let (mean, scale) = mean_and_scale(x, epsilon);
     for i in 0..n {
-        y[i] = (x[i] - mean) * scale * gamma[i] + beta[i];
+        y[i].write((x[i] - mean) * scale * gamma[i] + beta[i]);
     }
 }
 

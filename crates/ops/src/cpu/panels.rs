@@ -96,11 +96,23 @@ impl Panels {
         self.n_out
     }
 
+    /// Whether the map's outputs are two halves of whole panels, as gates need them.
+    pub(crate) fn has_halves(&self) -> bool {
+        self.n_out.is_multiple_of(2 * COLUMNS)
+    }
+
     /// `finish(x · weight + bias)` for `x: [rows, n_in]`.
     pub(crate) fn forward(&self, x: &[f32], finish: Finish<'_>) -> Vec<f32> {
         let n_rows = x.len() / self.n_in.max(1);
-        let mut out = Vec::with_capacity(n_rows * self.n_out);
-        if self.n_out == 0 {
+        let width = match finish {
+            Finish::Gate(_) => {
+                assert!(self.has_halves(), "gates stand in panels of their own");
+                self.n_out / 2
+            }
+            _ => self.n_out,
+        };
+        let mut out = Vec::with_capacity(n_rows * width);
+        if width == 0 {
             return out;
         }
         if let Finish::Add(other) = finish {
@@ -110,20 +122,20 @@ impl Panels {
         let tile_rows = self.tile_rows(kernels());
         let share = n_rows.div_ceil(rayon::current_num_threads()).next_multiple_of(tile_rows);
         let block = share.clamp(tile_rows, BLOCK_ROWS);
-        let places = &mut out.spare_capacity_mut()[..n_rows * self.n_out];
+        let places = &mut out.spare_capacity_mut()[..n_rows * width];
         places
-            .par_chunks_mut(block * self.n_out)
+            .par_chunks_mut(block * width)
             .zip(x.par_chunks(block * self.n_in.max(1)))
             .enumerate()
             .for_each_init(Scratch::default, |scratch, (index, (out, x))| {
                 let finish = match finish {
                     Finish::Add(other) => Finish::Add(&other[index * block * self.n_out..]),
-                    activate @ Finish::Activate(_) => activate,
+                    alike => alike,
                 };
                 self.block(kernels(), scratch, x, finish, out);
             });
         // SAFETY: every block wrote all of its places: each row times each panel.
-        unsafe { out.set_len(n_rows * self.n_out) };
+        unsafe { out.set_len(n_rows * width) };
         out
     }
 
@@ -144,12 +156,12 @@ impl Panels {
         finish: Finish<'_>,
         out: &mut [MaybeUninit<f32>],
     ) {
-        let n_rows = out.len() / self.n_out;
+        let n_rows = x.len() / self.n_in.max(1);
         match &self.weight {
             Weight::F32(weight) => {
                 let rows = RowsOf::new(x, n_rows, self.n_in, self.n_in);
                 let tile = &mut scratch.sums;
-                self.tiles(kernels.f32, weight, rows, tile, |tile, place| {
+                self.tiles(kernels.f32, weight, rows, (tile, finish), |tile, place| {
                     finish_tile(tile, place, &self.bias, finish, out);
                 });
             }
@@ -163,7 +175,7 @@ impl Panels {
                 }
                 let rows = RowsOf::new(&scratch.words, n_rows, depth, depth);
                 let tile = &mut scratch.sums;
-                self.tiles(kernels.bf16, weight, rows, tile, |tile, place| {
+                self.tiles(kernels.bf16, weight, rows, (tile, finish), |tile, place| {
                     finish_tile(tile, place, &self.bias, finish, out);
                 });
             }
@@ -178,7 +190,7 @@ impl Panels {
                 }
                 let rows = RowsOf::new(&scratch.words, n_rows, depth, depth);
                 let (tile, sums) = (&mut scratch.integers, &mut scratch.sums);
-                self.tiles(kernels.int8, &weight.quads, rows, tile, |tile, place| {
+                self.tiles(kernels.int8, &weight.quads, rows, (tile, finish), |tile, place| {
                     weight.scale_tile(tile, place, &scratch.scales, sums);
                     finish_tile(sums, place, &self.bias, finish, out);
                 });
@@ -186,18 +198,18 @@ impl Panels {
         }
     }
 
-    /// Multiplies tile after tile and calls `finish` for each: panel by panel, and within one all
+    /// Multiplies tile after tile and calls `write` for each: panel by panel, and within one all
     /// rows from the top.
     fn tiles<T: Copy, S>(
         &self,
         product: Product<T, S>,
         weight: &[T],
         rows: RowsOf<'_, T>,
-        tile: &mut Tile<S>,
-        mut finish: impl FnMut(&Tile<S>, Place),
+        (tile, finish): (&mut Tile<S>, Finish<'_>),
+        mut write: impl FnMut(&Tile<S>, Place),
     ) {
         let depth = rows.depth();
-        for first_column in (0..self.n_out).step_by(COLUMNS) {
+        let mut panel = |first_column: usize, stride: usize| {
             let n_columns = (self.n_out - first_column).min(COLUMNS);
             let width = n_columns.next_multiple_of(LANES);
             let panel = Panel::new(&weight[first_column * depth..][..width * depth], width);
@@ -205,11 +217,20 @@ impl Panels {
                 let rows = rows.tile(first_row, product.rows);
                 (product.tile)(rows, panel, tile);
                 let n_rows = rows.len();
-                finish(
-                    tile,
-                    Place { first_row, n_rows, first_column, n_columns, stride: self.n_out },
-                );
+                write(tile, Place { first_row, n_rows, first_column, n_columns, stride });
             }
+        };
+        if let Finish::Gate(_) = finish {
+            let half = self.n_out / 2;
+            // What gates and what it lets through, one right after the other: the product stays in the cache.
+            for first_column in (0..half).step_by(COLUMNS) {
+                panel(first_column, half);
+                panel(half + first_column, half);
+            }
+        } else {
+            (0..self.n_out)
+                .step_by(COLUMNS)
+                .for_each(|first_column| panel(first_column, self.n_out));
         }
     }
 }

@@ -21,18 +21,17 @@ impl Turn {
     }
 }
 
-/// The first `n_heads` heads of every token turned, and what follows them as it is.
-pub(crate) fn turned(
-    x: &[f32],
+/// Turns the first `n_heads` heads of every token, and leaves what follows them as it is.
+pub(crate) fn turn_in_place(
+    x: &mut [f32],
     width: usize,
     rows: &Rows,
     rotary: &Rotary,
     n_heads: usize,
     turn: Turn,
-) -> Vec<f32> {
-    let mut y = x.to_vec();
+) {
     let sign = if turn == Turn::Forth { 1.0 } else { -1.0 };
-    rows.split_mut(&mut y, width).into_par_iter().for_each(|row| {
+    rows.split_mut(x, width).into_par_iter().for_each(|row| {
         for (place, token) in row.chunks_exact_mut(width).enumerate() {
             let (cos, sin) = rotary.angles(place);
             for head in token.chunks_exact_mut(rotary.width()).take(n_heads) {
@@ -40,7 +39,6 @@ pub(crate) fn turned(
             }
         }
     });
-    y
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]

@@ -7,6 +7,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend};
 
 use super::RerankOps;
+use crate::attention::Part;
 use crate::cpu::rotary::Turn;
 use crate::{Activation, AttentionConfig, Dropout, Gate, PackedLinear, Rotary, Rows};
 
@@ -260,6 +261,24 @@ impl<B: Backend + RerankOps, C: CheckpointStrategy> RerankOps for Autodiff<B, C>
         _: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         panic!("{INFERENCE}")
+    }
+
+    fn tamis_packed_linear_gated(
+        _: FloatTensor<Self>,
+        _: PackedLinear,
+        _: Gate,
+    ) -> FloatTensor<Self> {
+        panic!("{INFERENCE}")
+    }
+
+    fn tamis_attention_after(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: Rows,
+        _: AttentionConfig,
+        _: Part,
+    ) -> FloatTensor<Self> {
+        unreachable!("what is differentiated is composed")
     }
 
     fn tamis_gelu_backward(_: FloatTensor<Self>, _: FloatTensor<Self>) -> FloatTensor<Self> {

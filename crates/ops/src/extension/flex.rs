@@ -5,6 +5,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
 use super::RerankOps;
+use crate::attention::Part;
 use crate::cpu::panels::Finish;
 use crate::cpu::rotary::Turn;
 use crate::cpu::{self, layer_norm::Sizes};
@@ -24,6 +25,11 @@ impl Contiguous {
 
     fn values(&self) -> &[f32] {
         self.0.as_slice().expect("a contiguous f32 tensor")
+    }
+
+    /// The same to change them; where others hold the tensor too, they keep a copy.
+    fn values_mut(&mut self) -> &mut [f32] {
+        self.0.storage_mut()
     }
 
     fn shape(&self) -> Shape {
@@ -101,6 +107,12 @@ impl RerankOps for Flex {
         float(y, other.shape())
     }
 
+    fn tamis_packed_linear_gated(x: FlexTensor, linear: PackedLinear, gate: Gate) -> FlexTensor {
+        let x = Contiguous::new(x);
+        let panels = linear.panels();
+        float(panels.forward(x.values(), Finish::Gate(gate)), [x.matrix().0, panels.n_out() / 2])
+    }
+
     fn tamis_add_dropout(x: FlexTensor, residual: FlexTensor, dropout: Dropout) -> FlexTensor {
         let (x, residual) = (Contiguous::new(x), Contiguous::new(residual));
         float(cpu::dropout::add(x.values(), residual.values(), dropout), x.shape())
@@ -142,8 +154,26 @@ impl RerankOps for Flex {
     ) -> FlexTensor {
         let qkv = Contiguous::new(qkv);
         let (n_tokens, _) = qkv.matrix();
-        let context = cpu::attention::forward(qkv.values(), &rows, config, dropout);
+        let part = cpu::attention::Part::default();
+        let context = cpu::attention::forward(qkv.values(), &rows, config, part, dropout);
         float(context, [n_tokens, config.n_heads * config.width])
+    }
+
+    fn tamis_attention_after(
+        prefix: FlexTensor,
+        qkv: FlexTensor,
+        rows: Rows,
+        config: AttentionConfig,
+        part: Part,
+    ) -> FlexTensor {
+        let (prefix, qkv) = (Contiguous::new(prefix), Contiguous::new(qkv));
+        let prefix = &prefix.values()[..part.n_before * config.qkv_width()];
+        let part = cpu::attention::Part { prefix, queries: part.queries.as_deref() };
+        let none = Dropout::NONE;
+        let context = cpu::attention::forward(qkv.values(), &rows, config, part, none);
+        let width = config.n_heads * config.width;
+        let n_queries = context.len() / width;
+        float(context, [n_queries, width])
     }
 
     fn tamis_attention_backward(
@@ -197,9 +227,9 @@ impl RerankOps for Flex {
         n_heads: usize,
         turn: Turn,
     ) -> FlexTensor {
-        let x = Contiguous::new(x);
+        let mut x = Contiguous::new(x);
         let (_, width) = x.matrix();
-        let shape = x.shape();
-        float(cpu::rotary::turned(x.values(), width, &rows, &rotary, n_heads, turn), shape)
+        cpu::rotary::turn_in_place(x.values_mut(), width, &rows, &rotary, n_heads, turn);
+        x.0
     }
 }

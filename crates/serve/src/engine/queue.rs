@@ -1,9 +1,9 @@
 //! Requests that wait, in the order in which they are served, and batches made of their rows.
 //!
-//! Lower numbers of priority come first, as Cohere and vLLM have it. Within one, a request's place is that of its *finish tag*: the tokens that
-//! had been served when it came, plus its own (self-clocked fair queueing, Golestani 1994, with every request
-//! as a flow of its own). Requests of one size are served as they came; one of a hundred thousand documents
-//! is overtaken by small ones, but by no more of them than it is long.
+//! Lower numbers of priority come first, as Cohere and vLLM have it. Within one, a request's place is that of
+//! its *finish tag*: the tokens that had been served when it came, plus its own (self-clocked fair queueing,
+//! Golestani 1994, with every request as a flow of its own). Requests of one size are served as they came;
+//! one of a hundred thousand documents is overtaken by small ones, but by no more of them than it is long.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;

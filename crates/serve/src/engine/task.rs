@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::queue::{Pass, Queue, Reply};
-use super::worker::{Scores, Worker};
-use super::{Job, State};
+use super::worker::Worker;
+use super::{Job, RowScores, State};
 use crate::failure::Failure;
 
 /// How much the last batch counts in the measured speed.
@@ -25,12 +25,17 @@ pub(super) enum Command {
     Ask { priority: i32, n_tokens: usize, reply: oneshot::Sender<Ahead> },
     /// A request came.
     Submit(Box<Job>, Reply),
-    /// A worker is done with a pass: the scores of each piece, or why there are none.
-    Done { worker: usize, pass: Pass, scores: Vec<Result<Scores, Failure>>, took: Duration },
-    /// A worker failed, and is out until it works again.
-    Broken,
-    /// A worker that failed works again.
-    Mended,
+    /// A worker is done with a pass: the scores of each piece, or why there are none. After a panic it is out
+    /// until it is mended.
+    Done {
+        worker: usize,
+        pass: Pass,
+        scores: Vec<Result<RowScores, Failure>>,
+        took: Duration,
+        panicked: bool,
+    },
+    /// A worker that panicked works again.
+    Mended { worker: usize },
 }
 
 /// What stands before a request that is not in the queue yet.
@@ -73,14 +78,18 @@ pub(super) async fn own(
                 continue;
             }
             Command::Submit(job, reply) => queue.push(*job, reply, now),
-            Command::Broken => {
-                state.n_broken.fetch_add(1, Ordering::Relaxed);
-                metrics::counter!("tamis_worker_panics_total").increment(1);
-            }
-            Command::Mended => {
+            Command::Mended { worker } => {
                 state.n_broken.fetch_sub(1, Ordering::Relaxed);
+                idle.push(worker);
             }
-            Command::Done { worker, pass, scores, took } => {
+            Command::Done { worker, pass, scores, took, panicked } => {
+                if panicked {
+                    // Before the answers, so that who has one sees the server as it is.
+                    state.n_broken.fetch_add(1, Ordering::Relaxed);
+                    metrics::counter!("tamis_worker_panics_total").increment(1);
+                } else {
+                    idle.push(worker);
+                }
                 measure(&state, &pass, took, (workers.len(), queue.max_batch_tokens()));
                 for (piece, scores) in pass.pieces.iter().zip(scores) {
                     match scores {
@@ -88,7 +97,6 @@ pub(super) async fn own(
                         Err(failure) => queue.fail(piece.request, failure),
                     }
                 }
-                idle.push(worker);
             }
         }
         // The longest idle first, so that heat and caches are shared evenly.

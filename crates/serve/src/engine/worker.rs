@@ -10,11 +10,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::queue::{Pass, Piece};
 use super::task::Command;
-use super::{RowScores, Work};
+use super::{RowScores, Scorer, Work};
 use crate::failure::Failure;
-
-/// The scores of the rows of one piece.
-pub(super) type Scores = RowScores;
 
 /// Between two tries of a worker that fails.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -47,37 +44,34 @@ fn work(worker: usize, inbox: &Receiver<Pass>, commands: &UnboundedSender<Comman
         let mut panicked = false;
         let scores = score(worker, &pass, &mut panicked);
         let took = start.elapsed();
-        if panicked && commands.send(Command::Broken).is_err() {
-            return;
-        }
         let scorer = pass.scorer.clone();
-        // Answers go out before the worker is looked after; it is idle for the owner only afterwards.
-        if !panicked {
-            if commands.send(Command::Done { worker, pass, scores, took }).is_err() {
-                return;
-            }
-            continue;
-        }
-        for pause in [Duration::ZERO].into_iter().chain(std::iter::repeat(PAUSE)) {
-            thread::sleep(pause);
-            let warm = catch_unwind(AssertUnwindSafe(|| scorer.warm_up(worker)));
-            if matches!(warm, Ok(Ok(()))) {
-                break;
-            }
-            if commands.is_closed() {
-                return;
-            }
-        }
-        let mended = commands.send(Command::Mended);
-        if mended.is_err() || commands.send(Command::Done { worker, pass, scores, took }).is_err() {
+        // Answers go out before the worker is looked after.
+        if commands.send(Command::Done { worker, pass, scores, took, panicked }).is_err() {
             return;
         }
+        if panicked {
+            mend(worker, scorer.as_ref(), commands);
+            if commands.send(Command::Mended { worker }).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Tries until the model computes again, or nobody waits for it any more.
+fn mend(worker: usize, scorer: &dyn Scorer, commands: &UnboundedSender<Command>) {
+    let works = || {
+        let warm = catch_unwind(AssertUnwindSafe(|| scorer.warm_up(worker)));
+        matches!(warm, Ok(Ok(())))
+    };
+    while !works() && !commands.is_closed() {
+        thread::sleep(PAUSE);
     }
 }
 
 /// The scores of every piece. Where a pass of several fails, each is computed alone, so that only the one
 /// that is to blame fails.
-fn score(worker: usize, pass: &Pass, panicked: &mut bool) -> Vec<Result<Scores, Failure>> {
+fn score(worker: usize, pass: &Pass, panicked: &mut bool) -> Vec<Result<RowScores, Failure>> {
     let mut attempt = |pieces: &[Piece]| {
         let result = catch_unwind(AssertUnwindSafe(|| compute(worker, pass, pieces)));
         result.unwrap_or_else(|payload| {
@@ -101,7 +95,7 @@ fn score(worker: usize, pass: &Pass, panicked: &mut bool) -> Vec<Result<Scores, 
     }
 }
 
-fn compute(worker: usize, pass: &Pass, pieces: &[Piece]) -> Result<Vec<Scores>, Failure> {
+fn compute(worker: usize, pass: &Pass, pieces: &[Piece]) -> Result<Vec<RowScores>, Failure> {
     let mut batch = Batch::new();
     for piece in pieces {
         if let Work::Rows(rows) = piece.work.as_ref() {

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{documents, keeps_end, limit, long_documents, text::TextInput, top};
+use super::{documents, keeps_end, limit, long_documents, text::TextInput};
 use crate::failure::Failure;
 use crate::request::{Answer, Document, Group, Options, Request};
 
@@ -131,8 +131,8 @@ impl DocumentsRequest {
             timeout: self.timeout_ms.map(std::time::Duration::from_millis),
         };
         let top_n = match dialect {
-            Dialect::Voyage => top(self.top_k.or(self.top_n), "top_k")?,
-            _ => top(self.top_n.or(self.top_k), "top_n")?,
+            Dialect::Voyage => limit(self.top_k.or(self.top_n), "top_k")?,
+            _ => limit(self.top_n.or(self.top_k), "top_n")?,
         };
         let raw = self.raw_scores.unwrap_or(false) || self.use_activation == Some(false);
         let shape = DocumentsShape {

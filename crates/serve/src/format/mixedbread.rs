@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::documents::{Usage, usage};
-use super::{documents, text::TextInput, top};
+use super::{documents, limit, text::TextInput};
 use crate::failure::Failure;
 use crate::request::{Answer, Group, Options, Request};
 
@@ -73,7 +73,7 @@ impl MixedbreadRequest {
     /// When a value is not what is expected.
     pub fn into_request(self) -> Result<(Request, MixedbreadShape), Failure> {
         let query = self.query.query().map_err(|e| Failure::Invalid(format!("query: {e}")))?;
-        let top_k = top(self.top_k, "top_k")?;
+        let top_k = limit(self.top_k, "top_k")?;
         let inputs = self.return_input.unwrap_or(false).then(|| self.input.clone());
         let read = |(place, input)| {
             serde_json::from_value(input)

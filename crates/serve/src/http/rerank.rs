@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -23,12 +23,12 @@ use crate::format::score::{ScoreAnswer, ScoreRequest};
 use crate::format::tei::{TeiRank, TeiRequest};
 use crate::request::Answer;
 
-/// A request's headers and body, apart.
-async fn open(app: &App, request: Request) -> Result<(HeaderMap, String, Received), Failure> {
+/// A request's id and body.
+async fn open(app: &App, request: Request) -> Result<(String, Received), Failure> {
     let (parts, body) = request.into_parts();
     let id = parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
     let received = receive(app, &parts.headers, body).await?;
-    Ok((parts.headers, id, received))
+    Ok((id, received))
 }
 
 /// The answer, or the error in the style of the route.
@@ -51,7 +51,7 @@ fn finish(result: Result<Response, Failure>, style: ErrorStyle) -> Response {
 ))]
 pub(super) async fn rerank(State(app): State<Arc<App>>, request: Request) -> Response {
     let is_pinecone = request.headers().contains_key("x-pinecone-api-version");
-    let (_, id, received) = match open(&app, request).await {
+    let (id, received) = match open(&app, request).await {
         Ok(opened) => opened,
         Err(failure) => return respond(&failure, ErrorStyle::Plain),
     };
@@ -76,7 +76,7 @@ pub(super) async fn rerank(State(app): State<Arc<App>>, request: Request) -> Res
 ))]
 pub(super) async fn rerank_v1(State(app): State<Arc<App>>, request: Request) -> Response {
     let answer = async {
-        let (_, id, received) = open(&app, request).await?;
+        let (id, received) = open(&app, request).await?;
         let dialect = client_v1(&received.bytes)?;
         documents(&app, &received, id, dialect).await
     };
@@ -91,7 +91,7 @@ pub(super) async fn rerank_v1(State(app): State<Arc<App>>, request: Request) -> 
 ))]
 pub(super) async fn rerank_v2(State(app): State<Arc<App>>, request: Request) -> Response {
     let answer = async {
-        let (_, id, received) = open(&app, request).await?;
+        let (id, received) = open(&app, request).await?;
         documents(&app, &received, id, Dialect::CohereV2).await
     };
     finish(answer.await, ErrorStyle::Plain)
@@ -101,7 +101,7 @@ pub(super) async fn rerank_v2(State(app): State<Arc<App>>, request: Request) -> 
 #[utoipa::path(post, path = "/voyage/v1/rerank", tag = "rerank", request_body = DocumentsRequest, responses((status = 200, description = "The ranking, in `data`.", body = DocumentsAnswer)))]
 pub(super) async fn voyage(State(app): State<Arc<App>>, request: Request) -> Response {
     let answer = async {
-        let (_, id, received) = open(&app, request).await?;
+        let (id, received) = open(&app, request).await?;
         documents(&app, &received, id, Dialect::Voyage).await
     };
     finish(answer.await, ErrorStyle::Plain)
@@ -111,7 +111,7 @@ pub(super) async fn voyage(State(app): State<Arc<App>>, request: Request) -> Res
 #[utoipa::path(post, path = "/v1/score", tag = "rerank", request_body = ScoreRequest, responses((status = 200, description = "The scores.", body = ScoreAnswer)))]
 pub(super) async fn score(State(app): State<Arc<App>>, request: Request) -> Response {
     let answer = async {
-        let (_, id, received) = open(&app, request).await?;
+        let (id, received) = open(&app, request).await?;
         let (request, raw) = parse::<ScoreRequest>(&received.bytes)?.into_request()?;
         let answer = app.service.score(request).await?;
         let body = ScoreAnswer::new(&answer, raw, format!("score-{id}"), seconds());
@@ -124,7 +124,7 @@ pub(super) async fn score(State(app): State<Arc<App>>, request: Request) -> Resp
 #[utoipa::path(post, path = "/v1/reranking", tag = "rerank", request_body = MixedbreadRequest, responses((status = 200, description = "The ranking.", body = MixedbreadAnswer)))]
 pub(super) async fn mixedbread(State(app): State<Arc<App>>, request: Request) -> Response {
     let answer = async {
-        let (_, _, received) = open(&app, request).await?;
+        let (_, received) = open(&app, request).await?;
         let (request, shape) = parse::<MixedbreadRequest>(&received.bytes)?.into_request()?;
         let answer = app.service.score(request).await?;
         Ok(served(&app, &answer, &shape.answer(&answer)))
@@ -136,7 +136,7 @@ pub(super) async fn mixedbread(State(app): State<Arc<App>>, request: Request) ->
 #[utoipa::path(post, path = "/v1/ranking", tag = "rerank", request_body = NimRequest, responses((status = 200, description = "The ranking.", body = NimAnswer)))]
 pub(super) async fn nim(State(app): State<Arc<App>>, request: Request) -> Response {
     let answer = async {
-        let (_, _, received) = open(&app, request).await?;
+        let (_, received) = open(&app, request).await?;
         let request = parse::<NimRequest>(&received.bytes)?.into_request()?;
         let answer = app.service.score(request).await?;
         Ok(served(&app, &answer, &NimAnswer::new(&answer)))

@@ -121,7 +121,8 @@ async fn rankings_are_those_of_http() {
     client.ready().await.unwrap();
     let one =
         |text: &str| AskOne { query: "sun".to_owned(), text: text.to_owned(), raw_scores: true };
-    let all = tokio_stream(texts.iter().map(|text| one(text)).collect());
+    let all: Vec<AskOne> = texts.iter().map(|text| one(text)).collect();
+    let all = futures_util::stream::iter(all);
     let path = "/tei.v1.Rerank/RerankStream".parse().unwrap();
     let streamed = client.client_streaming(Request::new(all), path, codec()).await.unwrap();
     let scores = |ranking: &Ranking| -> Vec<(u32, f32)> {
@@ -135,10 +136,6 @@ async fn rankings_are_those_of_http() {
     let refused = rerank(&mut client, Request::new(ask(&too_many))).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     tokio::task::spawn_blocking(move || drop(site)).await.unwrap();
-}
-
-fn tokio_stream(all: Vec<AskOne>) -> impl futures_util::Stream<Item = AskOne> + Send + 'static {
-    futures_util::stream::iter(all)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,7 @@ pub(crate) fn backward(
                 return;
             }
             for head_idx in 0..config.n_heads {
-                let head = Head::new(row, rows, row_idx, head_idx, config);
+                let head = Head::new((&[], row), rows, row_idx, head_idx, config);
                 let grad = &grad[head_idx * config.width..];
                 let dcontext = Matrix::new(grad, head.n, config.width, hidden);
                 squares.fill(&head, dcontext, mask);

@@ -1,26 +1,76 @@
 //! The context of every token: six queries at a time meet the keys of their row, and then its values.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::{Head, cap_row, drop_in_place, softmax_row};
 use crate::cpu::dropout::Mask;
 use crate::cpu::tile::{COLUMNS, Kernels, LANES, Panel, ROWS, RowsOf, Tile, kernels};
+use crate::cpu::unfilled::unfilled;
 use crate::{AttentionConfig, Dropout, Rows};
 
-/// The context of every token: `[tokens, heads * width]` from queries, keys and values side by side.
+/// Which tokens gather, and what stands before their rows.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Part<'a> {
+    /// Queries, keys and values of tokens that stand before every row.
+    pub(crate) prefix: &'a [f32],
+    /// The token of every row that gathers, counted over all rows; all of them where there is none.
+    pub(crate) queries: Option<&'a [usize]>,
+}
+
+/// What tokens gather: `[tokens or rows, heads * width]` from queries, keys and values side by side.
 pub(crate) fn forward(
     qkv: &[f32],
     rows: &Rows,
     config: AttentionConfig,
+    part: Part<'_>,
     dropout: Dropout,
 ) -> Vec<f32> {
     let mask = (!dropout.is_none()).then(|| Mask::new(dropout));
     let hidden = config.n_heads * config.width;
-    let mut context = vec![0.0; rows.n_tokens() * hidden];
-    // Few rows are cut into parts so that every thread has work; keys are then packed for each part.
+    let n_queries = part.queries.map_or(rows.n_tokens(), <[usize]>::len);
+    let write = |context: &mut [MaybeUninit<f32>]| {
+        let tasks = match part.queries {
+            None => whole_rows(rows, context, hidden),
+            Some(queries) => context
+                .chunks_mut(hidden)
+                .zip(queries)
+                .enumerate()
+                .map(|(row, (out, query))| (row, query - rows.offsets()[row] as usize, out))
+                .collect(),
+        };
+        tasks.into_par_iter().for_each_init(
+            || Attended::new(kernels()),
+            |attended, (row_idx, first_query, out)| {
+                let row = rows.row(qkv, config.qkv_width(), row_idx);
+                for head_idx in 0..config.n_heads {
+                    let head = Head::new((part.prefix, row), rows, row_idx, head_idx, config);
+                    // Heads of queries that share their keys follow each other.
+                    if head_idx.is_multiple_of(config.n_heads / config.n_kv_heads) {
+                        attended.pack(&head);
+                    }
+                    let out = &mut out[head_idx * config.width..];
+                    attended.write(&head, first_query, mask, out, hidden);
+                }
+            },
+        );
+    };
+    // SAFETY: every query is in one task, which writes the columns of each of its heads.
+    unsafe { unfilled(n_queries * hidden, write) }
+}
+
+/// Some tokens of a row: which row, the first of them, and room for what they gather.
+type Task<'a> = (usize, usize, &'a mut [MaybeUninit<f32>]);
+
+/// All tokens. Few rows are cut into parts so that every thread has work; keys are then packed for each part.
+fn whole_rows<'a>(
+    rows: &Rows,
+    context: &'a mut [MaybeUninit<f32>],
+    hidden: usize,
+) -> Vec<Task<'a>> {
     let n_parts = rayon::current_num_threads().div_ceil(rows.len().max(1));
-    let tasks: Vec<(usize, usize, &mut [f32])> = rows
-        .split_mut(&mut context, hidden)
+    rows.split_mut(context, hidden)
         .into_iter()
         .enumerate()
         .flat_map(|(row_idx, out)| {
@@ -29,23 +79,7 @@ pub(crate) fn forward(
             let parts = out.chunks_mut(part * hidden).enumerate();
             parts.map(move |(i, out)| (row_idx, i * part, out)).collect::<Vec<_>>()
         })
-        .collect();
-    tasks.into_par_iter().for_each_init(
-        || Attended::new(kernels()),
-        |attended, (row_idx, first_query, out)| {
-            let row = rows.row(qkv, config.qkv_width(), row_idx);
-            for head_idx in 0..config.n_heads {
-                let head = Head::new(row, rows, row_idx, head_idx, config);
-                // Heads of queries that share their keys follow each other.
-                if head_idx.is_multiple_of(config.n_heads / config.n_kv_heads) {
-                    attended.pack(&head);
-                }
-                let out = &mut out[head_idx * config.width..];
-                attended.write(&head, first_query, mask, out, hidden);
-            }
-        },
-    );
-    context
+        .collect()
 }
 
 /// One head of one row: its keys and values packed for the kernels, and room for six queries.
@@ -76,7 +110,8 @@ impl Attended {
             let first = key / COLUMNS * COLUMNS;
             let stride = (n - first).min(COLUMNS).next_multiple_of(LANES);
             let panel = &mut self.keys[first * width..];
-            for (place, &value) in head.key.row(key).iter().enumerate() {
+            let [row, _] = head.key_and_value(key);
+            for (place, &value) in row.iter().enumerate() {
                 panel[place * stride + key - first] = value * head.config.scale;
             }
         }
@@ -85,7 +120,8 @@ impl Attended {
             let n_columns = (width - first).min(COLUMNS);
             let padding = n_columns.next_multiple_of(LANES) - n_columns;
             for key in 0..n {
-                self.values.extend_from_slice(&head.value.row(key)[first..first + n_columns]);
+                let [_, row] = head.key_and_value(key);
+                self.values.extend_from_slice(&row[first..first + n_columns]);
                 self.values.extend(std::iter::repeat_n(0.0, padding));
             }
         }
@@ -97,7 +133,7 @@ impl Attended {
         head: &Head<'_>,
         first_query: usize,
         mask: Option<Mask>,
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
         stride: usize,
     ) {
         let (n, width) = (head.n, head.config.width);
@@ -146,7 +182,8 @@ impl Attended {
                 let panel = Panel::new(&panel[first_key * columns..end_key * columns], columns);
                 (self.kernels.f32.tile)(probabilities, panel, &mut self.sums);
                 for (out, sums) in out.chunks_mut(stride).zip(&self.sums.0) {
-                    out[first_column..first_column + n_columns].copy_from_slice(&sums[..n_columns]);
+                    out[first_column..first_column + n_columns]
+                        .write_copy_of_slice(&sums[..n_columns]);
                 }
             }
         }

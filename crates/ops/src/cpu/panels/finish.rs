@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use multiversion::multiversion;
 
+use crate::Gate;
 use crate::cpu::scalar::{normal_cdf, sigmoid, tanh};
 use crate::cpu::tile::Tile;
 use crate::packed::Activation;
@@ -15,6 +16,9 @@ pub(crate) enum Finish<'a> {
     Activate(Activation),
     /// The sum with another matrix of the same shape.
     Add(&'a [f32]),
+    /// The second half of the columns times a function of the first: half as many columns. Panels of the
+    /// first half come before those of the second that stand in the same place.
+    Gate(Gate),
 }
 
 /// Where a tile stands in the output.
@@ -22,6 +26,7 @@ pub(crate) enum Finish<'a> {
 pub(super) struct Place {
     pub(super) first_row: usize,
     pub(super) n_rows: usize,
+    /// Which of the map's outputs.
     pub(super) first_column: usize,
     pub(super) n_columns: usize,
     /// Elements from one row of the output to the next.
@@ -30,8 +35,15 @@ pub(super) struct Place {
 
 impl Place {
     fn row(&self, row: usize) -> std::ops::Range<usize> {
-        let start = (self.first_row + row) * self.stride + self.first_column;
+        // The second half of a gated map stands where the first does.
+        let column = self.first_column % self.stride;
+        let start = (self.first_row + row) * self.stride + column;
         start..start + self.n_columns
+    }
+
+    /// Whether a gated map's first half is here.
+    fn gates(&self) -> bool {
+        self.first_column < self.stride
     }
 
     pub(super) fn columns(&self) -> std::ops::Range<usize> {
@@ -59,6 +71,15 @@ pub(super) fn finish_tile(
             Finish::Activate(Activation::Silu) => silu(sums, bias, out),
             Finish::Activate(Activation::Tanh) => tanh_of(sums, bias, out),
             Finish::Add(other) => add_both(sums, bias, &other[place.row(row)], out),
+            Finish::Gate(_) if !place.gates() => {
+                // SAFETY: the panel of the first half that stands here was finished before this one, and
+                // wrote all of its rows.
+                let out = unsafe { out.assume_init_mut() };
+                multiply_in_place(sums, bias, out);
+            }
+            Finish::Gate(Gate::Gelu) => gelu(sums, bias, out),
+            Finish::Gate(Gate::GeluTanh) => gelu_tanh(sums, bias, out),
+            Finish::Gate(Gate::Silu) => silu(sums, bias, out),
         }
     }
 }
@@ -90,5 +111,12 @@ elementwise!(tanh_of, x, tanh(x));
 fn add_both(sums: &[f32], bias: &[f32], other: &[f32], out: &mut [MaybeUninit<f32>]) {
     for (((out, &sum), &bias), &other) in out.iter_mut().zip(sums).zip(bias).zip(other) {
         out.write(sum + bias + other);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn multiply_in_place(sums: &[f32], bias: &[f32], out: &mut [f32]) {
+    for ((out, &sum), &bias) in out.iter_mut().zip(sums).zip(bias) {
+        *out *= sum + bias;
     }
 }
