@@ -115,7 +115,10 @@ impl Collection {
                 let cell = grid.cells.iter_mut().find(is_it);
                 cell.expect("every exit that was asked for is a cell").quality = quality;
                 if let Some(out) = out {
-                    let path = out.join("runs").join(format!("{}.run", run.tag()));
+                    let folder = out.join("runs");
+                    std::fs::create_dir_all(&folder)
+                        .with_context(|| folder.display().to_string())?;
+                    let path = folder.join(format!("{}.run", run.tag()));
                     output::write_file(&path, |file| format::trec::write_run(run, file))?;
                 }
             }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod commands;
+mod exits;
 mod prettr;
 mod signals;
 mod task;

@@ -97,6 +97,15 @@ fn cap_row(x: &mut [f32], cap: f32) {
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn softmax_row(x: &mut [f32]) {
+    let factor = 1.0 / exp_row(x);
+    for value in x.iter_mut() {
+        *value *= factor;
+    }
+}
+
+/// Powers of e that are 1 at most, and their sum.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn exp_row(x: &mut [f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 16];
     let mut chunks = x.chunks_exact(16);
     for chunk in &mut chunks {
@@ -106,14 +115,19 @@ fn softmax_row(x: &mut [f32]) {
     }
     let largest =
         chunks.remainder().iter().chain(&lanes).copied().fold(f32::NEG_INFINITY, f32::max);
-    for value in x.iter_mut() {
+    let mut sums = [0.0; 16];
+    let mut chunks = x.chunks_exact_mut(16);
+    for chunk in &mut chunks {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *value = exp(*value - largest);
+            *sum += *value;
+        }
+    }
+    for (sum, value) in sums.iter_mut().zip(chunks.into_remainder()) {
         *value = exp(*value - largest);
+        *sum += *value;
     }
-    let total = sum(x.len(), |i| x[i]);
-    let factor = 1.0 / total;
-    for value in x.iter_mut() {
-        *value *= factor;
-    }
+    sum(sums.len(), |i| sums[i])
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]

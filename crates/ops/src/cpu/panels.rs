@@ -6,11 +6,11 @@ mod int8;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::tile::{
-    Bf16Pair, COLUMNS, DEPTH, Kernels, LANES, MAX_ROWS, Panel, Product, RowsOf, Tile, kernels,
+    Bf16Pair, COLUMNS, DEPTH, Kernels, LANES, MAX_ROWS, Panel, Product, RowsOf, Tile, bf16_pair,
+    kernels,
 };
 use crate::packed::Precision;
 pub(crate) use finish::Finish;
@@ -171,7 +171,7 @@ impl Panels {
                 for (x, pairs) in
                     x.chunks_exact(self.n_in).zip(scratch.words.chunks_exact_mut(depth))
                 {
-                    bf16_row(x, pairs);
+                    (kernels.bf16_row)(x, pairs);
                 }
                 let rows = RowsOf::new(&scratch.words, n_rows, depth, depth);
                 let tile = &mut scratch.sums;
@@ -284,22 +284,4 @@ fn pack_rows<T>(
         }
     }
     packed
-}
-
-/// Two singles as bfloat16, rounded to nearest, ties to even.
-#[inline(always)]
-fn bf16_pair(low: f32, high: f32) -> Bf16Pair {
-    let round = |x: f32| {
-        let bits = x.to_bits();
-        // Rounding would carry some of the values that are no numbers over to zero.
-        if x.is_nan() { bits | 0x40_0000 } else { bits.wrapping_add(0x7fff + (bits >> 16 & 1)) }
-    };
-    round(low) >> 16 | round(high) & 0xffff_0000
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn bf16_row(x: &[f32], pairs: &mut [Bf16Pair]) {
-    for (pair, x) in pairs.iter_mut().zip(x.chunks(2)) {
-        *pair = bf16_pair(x[0], x.get(1).copied().unwrap_or(0.0));
-    }
 }

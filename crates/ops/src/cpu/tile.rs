@@ -15,6 +15,8 @@ mod portable;
 
 use std::sync::OnceLock;
 
+pub(super) use portable::bf16_pair;
+
 /// Rows that vector registers hold: six times four vectors of sums leave some for the operands.
 pub(super) const ROWS: usize = 6;
 
@@ -121,6 +123,8 @@ pub(super) struct Kernels {
     pub(super) f32: Product<f32, f32>,
     /// bfloat16 pairs into single precision.
     pub(super) bf16: Product<Bf16Pair, f32>,
+    /// A row of singles into pairs, and zeros after them.
+    pub(super) bf16_row: fn(&[f32], &mut [Bf16Pair]),
     /// Unsigned times signed bytes, in fours, into 32-bit integers.
     pub(super) int8: Product<ByteQuad, i32>,
 }
@@ -193,6 +197,20 @@ mod tests {
         #[cfg(not(target_arch = "x86_64"))]
         let played = None;
         available().into_iter().chain(played).collect()
+    }
+
+    #[test]
+    fn rows_become_the_same_pairs_everywhere() {
+        let mut x = floats(77, 3);
+        (x[5], x[40], x[76]) = (1.0 + 0.5_f32.powi(8), -f32::INFINITY, f32::NAN);
+        let mut expected = vec![7; 48];
+        (portable::KERNELS.bf16_row)(&x, &mut expected);
+        assert_eq!(expected[39..], [0; 9]);
+        for kernels in all() {
+            let mut found = vec![7; 48];
+            (kernels.bf16_row)(&x, &mut found);
+            assert_eq!(found, expected, "{}", kernels.name);
+        }
     }
 
     /// Compares a product with the portable one for every number of rows and vectors, on rows that

@@ -2,9 +2,10 @@
 
 use std::mem::MaybeUninit;
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::{Head, cap_row, drop_in_place, softmax_row};
+use super::{Head, cap_row, drop_in_place, exp_row};
 use crate::cpu::dropout::Mask;
 use crate::cpu::tile::{COLUMNS, Kernels, LANES, Panel, ROWS, RowsOf, Tile, kernels};
 use crate::cpu::unfilled::unfilled;
@@ -91,13 +92,22 @@ struct Attended {
     values: Vec<f32>,
     /// `[queries, keys]`, keys filled up to whole vectors.
     probabilities: Vec<f32>,
+    /// What the powers of each query are divided by to be probabilities, inverted.
+    factors: [f32; ROWS],
     sums: Tile<f32>,
 }
 
 impl Attended {
     fn new(kernels: &'static Kernels) -> Self {
         let sums = Tile::default();
-        Self { kernels, keys: Vec::new(), values: Vec::new(), probabilities: Vec::new(), sums }
+        Self {
+            kernels,
+            keys: Vec::new(),
+            values: Vec::new(),
+            probabilities: Vec::new(),
+            factors: [0.0; ROWS],
+            sums,
+        }
     }
 
     fn pack(&mut self, head: &Head<'_>) {
@@ -164,7 +174,7 @@ impl Attended {
                 if let Some(cap) = head.config.cap {
                     cap_row(probabilities, cap);
                 }
-                softmax_row(probabilities);
+                self.factors[query] = 1.0 / exp_row(probabilities);
                 if let Some(mask) = mask {
                     let first = head.position(first_query + query);
                     drop_in_place(probabilities, mask, first.wrapping_add(visible.start as u32));
@@ -181,11 +191,18 @@ impl Attended {
                 values = rest;
                 let panel = Panel::new(&panel[first_key * columns..end_key * columns], columns);
                 (self.kernels.f32.tile)(probabilities, panel, &mut self.sums);
-                for (out, sums) in out.chunks_mut(stride).zip(&self.sums.0) {
-                    out[first_column..first_column + n_columns]
-                        .write_copy_of_slice(&sums[..n_columns]);
+                let rows = out.chunks_mut(stride).zip(&self.sums.0).zip(&self.factors);
+                for ((out, sums), &factor) in rows {
+                    scaled(sums, factor, &mut out[first_column..first_column + n_columns]);
                 }
             }
         }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn scaled(sums: &[f32], factor: f32, out: &mut [MaybeUninit<f32>]) {
+    for (out, &sum) in out.iter_mut().zip(sums) {
+        out.write(sum * factor);
     }
 }

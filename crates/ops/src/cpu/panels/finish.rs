@@ -60,27 +60,22 @@ pub(super) fn finish_tile(
     out: &mut [MaybeUninit<f32>],
 ) {
     let bias = &bias[place.columns()];
-    for row in 0..place.n_rows {
-        let sums = &tile.0[row][..place.n_columns];
-        let out = &mut out[place.row(row)];
-        match finish {
-            Finish::Activate(Activation::Identity) => add_bias(sums, bias, out),
-            Finish::Activate(Activation::Gelu) => gelu(sums, bias, out),
-            Finish::Activate(Activation::GeluTanh) => gelu_tanh(sums, bias, out),
-            Finish::Activate(Activation::Relu) => relu(sums, bias, out),
-            Finish::Activate(Activation::Silu) => silu(sums, bias, out),
-            Finish::Activate(Activation::Tanh) => tanh_of(sums, bias, out),
-            Finish::Add(other) => add_both(sums, bias, &other[place.row(row)], out),
-            Finish::Gate(_) if !place.gates() => {
-                // SAFETY: the panel of the first half that stands here was finished before this one, and
-                // wrote all of its rows.
-                let out = unsafe { out.assume_init_mut() };
-                multiply_in_place(sums, bias, out);
-            }
-            Finish::Gate(Gate::Gelu) => gelu(sums, bias, out),
-            Finish::Gate(Gate::GeluTanh) => gelu_tanh(sums, bias, out),
-            Finish::Gate(Gate::Silu) => silu(sums, bias, out),
+    match finish {
+        Finish::Activate(Activation::Identity) => add_bias(tile, place, bias, out),
+        Finish::Activate(Activation::Gelu) => gelu(tile, place, bias, out),
+        Finish::Activate(Activation::GeluTanh) => gelu_tanh(tile, place, bias, out),
+        Finish::Activate(Activation::Relu) => relu(tile, place, bias, out),
+        Finish::Activate(Activation::Silu) => silu(tile, place, bias, out),
+        Finish::Activate(Activation::Tanh) => tanh_of(tile, place, bias, out),
+        Finish::Add(other) => add_both(tile, place, bias, other, out),
+        Finish::Gate(_) if !place.gates() => {
+            // SAFETY: the panel of the first half that stands here was finished before this one, and
+            // wrote all of its rows.
+            unsafe { multiply_in_place(tile, place, bias, out) }
         }
+        Finish::Gate(Gate::Gelu) => gelu(tile, place, bias, out),
+        Finish::Gate(Gate::GeluTanh) => gelu_tanh(tile, place, bias, out),
+        Finish::Gate(Gate::Silu) => silu(tile, place, bias, out),
     }
 }
 
@@ -88,10 +83,13 @@ pub(super) fn finish_tile(
 macro_rules! elementwise {
     ($name:ident, $x:ident, $value:expr) => {
         #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-        fn $name(sums: &[f32], bias: &[f32], out: &mut [MaybeUninit<f32>]) {
-            for ((out, &sum), &bias) in out.iter_mut().zip(sums).zip(bias) {
-                let $x = sum + bias;
-                out.write($value);
+        fn $name(tile: &Tile<f32>, place: Place, bias: &[f32], out: &mut [MaybeUninit<f32>]) {
+            for (row, sums) in tile.0[..place.n_rows].iter().enumerate() {
+                let out = &mut out[place.row(row)];
+                for ((out, &sum), &bias) in out.iter_mut().zip(sums).zip(bias) {
+                    let $x = sum + bias;
+                    out.write($value);
+                }
             }
         }
     };
@@ -108,15 +106,35 @@ elementwise!(silu, x, x * sigmoid(x));
 elementwise!(tanh_of, x, tanh(x));
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn add_both(sums: &[f32], bias: &[f32], other: &[f32], out: &mut [MaybeUninit<f32>]) {
-    for (((out, &sum), &bias), &other) in out.iter_mut().zip(sums).zip(bias).zip(other) {
-        out.write(sum + bias + other);
+fn add_both(
+    tile: &Tile<f32>,
+    place: Place,
+    bias: &[f32],
+    other: &[f32],
+    out: &mut [MaybeUninit<f32>],
+) {
+    for (row, sums) in tile.0[..place.n_rows].iter().enumerate() {
+        let (other, out) = (&other[place.row(row)], &mut out[place.row(row)]);
+        for (((out, &sum), &bias), &other) in out.iter_mut().zip(sums).zip(bias).zip(other) {
+            out.write(sum + bias + other);
+        }
     }
 }
 
+/// # Safety
+/// All places of the tile were written before.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn multiply_in_place(sums: &[f32], bias: &[f32], out: &mut [f32]) {
-    for ((out, &sum), &bias) in out.iter_mut().zip(sums).zip(bias) {
-        *out *= sum + bias;
+unsafe fn multiply_in_place(
+    tile: &Tile<f32>,
+    place: Place,
+    bias: &[f32],
+    out: &mut [MaybeUninit<f32>],
+) {
+    for (row, sums) in tile.0[..place.n_rows].iter().enumerate() {
+        // SAFETY: the caller vouches for it.
+        let out = unsafe { out[place.row(row)].assume_init_mut() };
+        for ((out, &sum), &bias) in out.iter_mut().zip(sums).zip(bias) {
+            *out *= sum + bias;
+        }
     }
 }

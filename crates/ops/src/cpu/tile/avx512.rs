@@ -1,10 +1,10 @@
 //! Products with AVX-512, and with its bfloat16 and integer extensions where the machine has them.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _mm512_and_si512, _mm512_castsi512_ps, _mm512_dpbf16_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_ps,
-    _mm512_storeu_si512,
+    __m512, __m512bh, __m512i, _mm512_and_si512, _mm512_castsi512_ps, _mm512_cvtne2ps_pbh,
+    _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32,
+    _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
 use super::{Bf16Pair, ByteQuad, Kernels, LANES, Panel, Product, ROWS, RowsOf, Tile, by_shape};
@@ -25,6 +25,7 @@ pub(super) fn kernels() -> Option<Kernels> {
         },
         f32: Product { rows: ROWS, tile: f32 },
         bf16: Product { rows: ROWS, tile: if has_bf16 { bf16 } else { widened_bf16 } },
+        bf16_row: if has_bf16 { bf16_row } else { super::portable::bf16_row },
         int8: if has_vnni {
             Product { rows: ROWS, tile: int8 }
         } else {
@@ -66,6 +67,31 @@ fn int8(a: RowsOf<'_, ByteQuad>, b: Panel<'_, ByteQuad>, out: &mut Tile<i32>) {
     let n_vectors = vectors(a, b);
     // SAFETY: as for `f32`; the integer products were detected too.
     unsafe { by_shape!(int8_tile, a.n_rows, n_vectors, (a, b, out)) }
+}
+
+fn bf16_row(x: &[f32], pairs: &mut [Bf16Pair]) {
+    let n_whole = x.len() / (2 * LANES) * LANES;
+    let (whole, rest) = pairs.split_at_mut(n_whole);
+    super::portable::bf16_row(&x[2 * n_whole..], rest);
+    // SAFETY: AVX-512 and bfloat16 were detected before this function could be chosen, and there are two
+    // singles for every pair.
+    unsafe { whole_pairs(&x[..2 * n_whole], whole) }
+}
+
+/// # Safety
+/// `pairs` are whole vectors, and `x` has two singles for each.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn whole_pairs(x: &[f32], pairs: &mut [Bf16Pair]) {
+    for (x, pairs) in x.chunks_exact(2 * LANES).zip(pairs.chunks_exact_mut(LANES)) {
+        // SAFETY: `x` has two vectors, `pairs` one.
+        unsafe {
+            let first = _mm512_loadu_ps(x.as_ptr());
+            let second = _mm512_loadu_ps(x.as_ptr().add(LANES));
+            let both = _mm512_cvtne2ps_pbh(second, first);
+            let both = std::mem::transmute::<__m512bh, __m512i>(both);
+            _mm512_storeu_si512(pairs.as_mut_ptr().cast(), both);
+        }
+    }
 }
 
 /// # Safety

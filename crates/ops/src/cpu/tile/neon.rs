@@ -18,6 +18,7 @@ pub(super) fn kernels() -> Option<Kernels> {
         name: "neon",
         f32: Product { rows: ROWS, tile: f32 },
         bf16: Product { rows: ROWS, tile: bf16 },
+        bf16_row: super::portable::bf16_row,
         int8: Product { rows: ROWS, tile: int8 },
     })
 }

@@ -1,13 +1,37 @@
 //! Products in plain Rust, for every machine: what the other kernels are tested against.
 
+use multiversion::multiversion;
+
 use super::{Bf16Pair, ByteQuad, COLUMNS, Kernels, Panel, Product, ROWS, RowsOf, Tile};
 
 pub(super) const KERNELS: Kernels = Kernels {
     name: "portable",
     f32: Product { rows: ROWS, tile: f32 },
     bf16: Product { rows: ROWS, tile: bf16 },
+    bf16_row,
     int8: Product { rows: ROWS, tile: int8 },
 };
+
+/// Two singles as bfloat16, rounded to nearest, ties to even.
+#[inline(always)]
+pub(in crate::cpu) fn bf16_pair(low: f32, high: f32) -> Bf16Pair {
+    let round = |x: f32| {
+        let bits = x.to_bits();
+        // Rounding would carry some of the values that are no numbers over to zero.
+        if x.is_nan() { bits | 0x40_0000 } else { bits.wrapping_add(0x7fff + (bits >> 16 & 1)) }
+    };
+    round(low) >> 16 | round(high) & 0xffff_0000
+}
+
+/// A row of singles into pairs, and zeros after them.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn bf16_row(x: &[f32], pairs: &mut [Bf16Pair]) {
+    let (own, rest) = pairs.split_at_mut(x.len().div_ceil(2));
+    for (pair, x) in own.iter_mut().zip(x.chunks(2)) {
+        *pair = bf16_pair(x[0], x.get(1).copied().unwrap_or(0.0));
+    }
+    rest.fill(0);
+}
 
 fn f32(a: RowsOf<'_, f32>, b: Panel<'_, f32>, out: &mut Tile<f32>) {
     product(a, b, out, |sum, a, b| sum + a * b);
