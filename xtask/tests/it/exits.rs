@@ -35,11 +35,15 @@ fn a_decoder_with_exits_is_trained_planned_and_used() {
     let (table, _) = task.run(plan);
     assert!(table.contains("100000 ms: --exit"), "{table}");
     assert_eq!(names(&task.path("plan")), ["front.svg", "grid.json", "runs"]);
-    let runs = ["exit-2-ratio-1.run", "exit-2-ratio-2.run", "exit-4-ratio-1.run", "exit-4-ratio-2.run"];
+    let runs =
+        ["exit-2-ratio-1.run", "exit-2-ratio-2.run", "exit-4-ratio-1.run", "exit-4-ratio-2.run"];
     assert_eq!(names(&task.path("plan/runs")), runs);
     let grid: Value = serde_json::from_str(&task.read("plan/grid.json")).unwrap();
     for cell in grid["cells"].as_array().unwrap() {
-        assert!(cell["ms"].as_f64().unwrap() > 0.0 && cell["quality"].as_f64().unwrap() > 0.0, "{cell}");
+        assert!(
+            cell["ms"].as_f64().unwrap() > 0.0 && cell["quality"].as_f64().unwrap() > 0.0,
+            "{cell}"
+        );
     }
     // The same again is read, not measured.
     let (again, told) = task.run(plan);
