@@ -15,6 +15,7 @@ pub use initialise::initialise;
 pub(crate) use load::load_packed;
 pub use load::{Loaded, NewHead, load, load_split};
 pub use lower_hash::lower_hash;
+pub(crate) use save::write_tensors;
 pub use save::{Contents, save};
 
 pub(crate) use parameters::{Path, fields_of_parameters, transpose, values};

@@ -1,6 +1,6 @@
 //! Adapters on disk as PEFT has them: `adapter_config.json` and `adapter_model.safetensors`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path as FilePath;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tamis_data::output::OutputFolder;
 
 use super::{LoraConfig, Manifest, Matrices, Target, named, put, targets};
-use crate::checkpoint::{Path, transpose, values};
+use crate::checkpoint::{Path, transpose, values, write_tensors};
 use crate::config::Config;
 use crate::cross_encoder::CrossEncoder;
 use crate::error::{Error, Result};
@@ -100,9 +100,7 @@ pub fn save(
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
         (name.as_str(), view.expect("shape and bytes agree"))
     });
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), &path)
-        .map_err(|error| Error::weights(&path, error.to_string()))?;
+    write_tensors(views, &path)?;
     if let Some(manifest) = manifest {
         manifest.write(folder.path())?;
     }

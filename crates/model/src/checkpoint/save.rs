@@ -1,6 +1,7 @@
 //! A model into a checkpoint directory that transformers and sentence-transformers load.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::Path as FilePath;
 
@@ -93,12 +94,24 @@ fn write(contents: Contents<'_>, directory: &FilePath) -> Result<()> {
     }
     for (folder, tensors) in folders {
         let path = directory.join(folder).join("model.safetensors");
-        // transformers refuses files that do not say which framework wrote them.
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize_to_file(tensors, Some(metadata), &path)
-            .map_err(|error| Error::weights(&path, error.to_string()))?;
+        write_tensors(tensors, &path)?;
     }
     Ok(())
+}
+
+/// Writes tensors as transformers reads them.
+pub(crate) fn write_tensors<'data, S: AsRef<str> + Ord + Display>(
+    tensors: impl IntoIterator<Item = (S, TensorView<'data>)>,
+    path: &FilePath,
+) -> Result<()> {
+    // transformers refuses files that do not say which framework wrote them.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    // `safetensors` makes files that only their owner can read; the umask decides here, as for the others.
+    let file = File::create(path).map_err(|error| Error::io(path, error))?;
+    let permissions = file.metadata().map_err(|error| Error::io(path, error))?.permissions();
+    safetensors::serialize_to_file(tensors, Some(metadata), path)
+        .map_err(|error| Error::weights(path, error.to_string()))?;
+    fs::set_permissions(path, permissions).map_err(|error| Error::io(path, error))
 }
 
 fn sync_all(directory: &FilePath) -> Result<()> {

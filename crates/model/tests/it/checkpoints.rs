@@ -49,6 +49,18 @@ fn refusal(change: impl Fn(&mut Tensors)) -> String {
     error.replace(&format!("{}: ", place.join(FILE).display()), "")
 }
 
+/// A server that is another user has to read them.
+#[cfg(unix)]
+#[test]
+fn weights_are_as_readable_as_the_other_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint");
+    tiny_checkpoint(&place);
+    let mode = |name| std::fs::metadata(place.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(FILE), mode("config.json"));
+}
+
 #[test]
 fn saving_again_changes_no_byte_and_no_score() {
     let directory = tempfile::tempdir().unwrap();
