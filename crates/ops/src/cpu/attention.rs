@@ -87,7 +87,7 @@ impl<'a> Head<'a> {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn cap_row(x: &mut [f32], cap: f32) {
     let inverse = 1.0 / cap;
     for x in x {
@@ -95,7 +95,7 @@ fn cap_row(x: &mut [f32], cap: f32) {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn softmax_row(x: &mut [f32]) {
     let factor = 1.0 / exp_row(x);
     for value in x.iter_mut() {
@@ -104,7 +104,7 @@ fn softmax_row(x: &mut [f32]) {
 }
 
 /// Powers of e that are 1 at most, and their sum.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn exp_row(x: &mut [f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 16];
     let mut chunks = x.chunks_exact(16);
@@ -130,7 +130,7 @@ fn exp_row(x: &mut [f32]) -> f32 {
     sum(sums.len(), |i| sums[i])
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn drop_in_place(x: &mut [f32], mask: Mask, first: u32) {
     for (i, x) in x.iter_mut().enumerate() {
         *x *= mask.factor(first.wrapping_add(i as u32));

@@ -81,21 +81,21 @@ fn first_position(block: usize) -> u32 {
     (block * BLOCK) as u32
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn apply_block(x: &[f32], y: &mut [f32], mask: Mask, first: u32) {
     for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
         *y = x * mask.factor(first.wrapping_add(i as u32));
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn add_dropped_block(x: &[f32], residual: &[f32], y: &mut [f32], mask: Mask, first: u32) {
     for (i, ((y, &x), &residual)) in y.iter_mut().zip(x).zip(residual).enumerate() {
         *y = residual + x * mask.factor(first.wrapping_add(i as u32));
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn add_block(x: &[f32], residual: &[f32], y: &mut [f32]) {
     for ((y, &x), &residual) in y.iter_mut().zip(x).zip(residual) {
         *y = residual + x;

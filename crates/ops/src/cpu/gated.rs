@@ -48,14 +48,14 @@ pub(crate) fn backward(x: &[f32], grad: &[f32], inner: usize, gate: Gate) -> Vec
 /// A gate forward and backward, from its value and slope.
 macro_rules! gate {
     ($forward:ident, $backward:ident, $value_and_slope:ident) => {
-        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
         fn $forward(first: &[f32], second: &[f32], y: &mut [f32]) {
             for ((y, &a), &b) in y.iter_mut().zip(first).zip(second) {
                 *y = $value_and_slope(a).0 * b;
             }
         }
 
-        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
         fn $backward(
             (first, second): (&[f32], &[f32]),
             grad: &[f32],

@@ -23,14 +23,14 @@ pub(crate) fn backward(x: &[f32], grad: &[f32]) -> Vec<f32> {
     dx
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn forward_block(x: &[f32], y: &mut [f32]) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y = x * normal_cdf(x).0;
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_block(x: &[f32], grad: &[f32], dx: &mut [f32]) {
     const INV_SQRT_2_PI: f32 = 0.398_942_3;
     for ((dx, &x), &grad) in dx.iter_mut().zip(x).zip(grad) {

@@ -62,7 +62,7 @@ pub(crate) fn column_sum(grad: &[f32], width: usize) -> Vec<f32> {
     total
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn add_row(total: &mut [f32], row: &[f32]) {
     for (total, &value) in total.iter_mut().zip(row) {
         *total += value;

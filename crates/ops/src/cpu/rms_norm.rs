@@ -65,7 +65,7 @@ fn scale(x: &[f32], epsilon: f32) -> f32 {
     1.0 / (sum(x.len(), |i| x[i] * x[i]) / x.len() as f32 + epsilon).sqrt()
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn forward_row(x: &[f32], gamma: &[f32], epsilon: f32, y: &mut [MaybeUninit<f32>]) {
     let n = x.len();
     let (gamma, y) = (&gamma[..n], &mut y[..n]);
@@ -75,7 +75,7 @@ fn forward_row(x: &[f32], gamma: &[f32], epsilon: f32, y: &mut [MaybeUninit<f32>
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_row(
     x: &[f32],
     gamma: &[f32],

@@ -41,7 +41,7 @@ pub(crate) fn turn_in_place(
     });
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn turn_head(head: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
     let (first, second) = head.split_at_mut(cos.len());
     for (((a, b), &cos), &sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {

@@ -1,4 +1,7 @@
 //! Scalar functions written so that the compiler can run sixteen of them at once.
+//!
+//! `mul_add` is one instruction where functions that use these are compiled for machines that have it, as every
+//! `multiversion` of this crate is; elsewhere it is right, and slow.
 
 /// `e^x` with a relative error below 2e-7; 0 below -87.3, as close as `f32` gets.
 #[inline(always)]
@@ -8,16 +11,16 @@ pub(super) fn exp(x: f32) -> f32 {
     // to check for NaN and overflow.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.3, 88.0);
-    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let shifted = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = clamped - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let p = 1.987_569_1e-4;
-    let p = p * r + 1.398_199_9e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 5e-1;
-    let p = p * r * r + r + 1.0;
+    let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, clamped));
+    let p = 1.987_569_1e-4_f32;
+    let p = p.mul_add(r, 1.398_199_9e-3);
+    let p = p.mul_add(r, 8.333_452e-3);
+    let p = p.mul_add(r, 4.166_579_6e-2);
+    let p = p.mul_add(r, 1.666_666_5e-1);
+    let p = p.mul_add(r, 5e-1);
+    let p = (p * r).mul_add(r, r) + 1.0;
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     let value = p * power;
     if x < -87.3 { 0.0 } else { value }
@@ -28,12 +31,12 @@ pub(super) fn exp(x: f32) -> f32 {
 pub(super) fn normal_cdf(x: f32) -> (f32, f32) {
     // Abramowitz and Stegun 7.1.26.
     let a = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
-    let t = 1.0 / (1.0 + 0.327_591_1 * a);
-    let p = 1.061_405_4;
-    let p = p * t - 1.453_152;
-    let p = p * t + 1.421_413_8;
-    let p = p * t - 0.284_496_74;
-    let p = (p * t + 0.254_829_6) * t;
+    let t = 1.0 / a.mul_add(0.327_591_1, 1.0);
+    let p = 1.061_405_4_f32;
+    let p = p.mul_add(t, -1.453_152);
+    let p = p.mul_add(t, 1.421_413_8);
+    let p = p.mul_add(t, -0.284_496_74);
+    let p = p.mul_add(t, 0.254_829_6) * t;
     let density = exp(-a * a);
     let tail = 0.5 * p * density;
     (if x < 0.0 { tail } else { 1.0 - tail }, density)

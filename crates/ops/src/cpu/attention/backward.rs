@@ -111,7 +111,7 @@ impl Squares {
 }
 
 /// Turns the gradient of probabilities into that of the scores before the softmax.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn softmax_backward_row(p: &[f32], grad: &mut [f32]) {
     let n = p.len();
     let dot = sum(n, |i| p[i] * grad[i]);
@@ -121,7 +121,7 @@ fn softmax_backward_row(p: &[f32], grad: &mut [f32]) {
 }
 
 /// Turns the gradient of capped scores into that of the scores before the cap.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn cap_backward(capped: &[f32], cap: f32, grad: &mut [f32]) {
     let inverse = 1.0 / cap;
     for (grad, &capped) in grad.iter_mut().zip(capped) {

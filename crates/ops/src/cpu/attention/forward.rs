@@ -200,7 +200,7 @@ impl Attended {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn scaled(sums: &[f32], factor: f32, out: &mut [MaybeUninit<f32>]) {
     for (out, &sum) in out.iter_mut().zip(sums) {
         out.write(sum * factor);

@@ -82,7 +82,7 @@ pub(super) fn finish_tile(
 /// A function of every element after the bias, vectorised.
 macro_rules! elementwise {
     ($name:ident, $x:ident, $value:expr) => {
-        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
         fn $name(tile: &Tile<f32>, place: Place, bias: &[f32], out: &mut [MaybeUninit<f32>]) {
             for (row, sums) in tile.0[..place.n_rows].iter().enumerate() {
                 let out = &mut out[place.row(row)];
@@ -105,7 +105,7 @@ elementwise!(relu, x, if x < 0.0 { 0.0 } else { x });
 elementwise!(silu, x, x * sigmoid(x));
 elementwise!(tanh_of, x, tanh(x));
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn add_both(
     tile: &Tile<f32>,
     place: Place,
@@ -123,7 +123,7 @@ fn add_both(
 
 /// # Safety
 /// All places of the tile were written before.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 unsafe fn multiply_in_place(
     tile: &Tile<f32>,
     place: Place,

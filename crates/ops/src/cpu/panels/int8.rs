@@ -25,7 +25,7 @@ pub(super) struct RowScale {
 }
 
 /// Writes a row as bytes between its least and largest value.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn quantise_row(x: &[f32], bytes: &mut Vec<u8>, quads: &mut [ByteQuad]) -> RowScale {
     // 0 is always among the values: then it is exact, and so is the filling at the end of a row.
     let (mut least, mut largest) = ([0.0_f32; LANES], [0.0_f32; LANES]);
@@ -106,7 +106,7 @@ impl Int8 {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn scale_row(integers: &[i32], row: RowScale, scales: &[f32], sums: &[i32], out: &mut [f32]) {
     for (((out, &integer), &scale), &sum) in out.iter_mut().zip(integers).zip(scales).zip(sums) {
         *out = integer.wrapping_sub(row.zero.wrapping_mul(sum)) as f32 * (row.scale * scale);

@@ -24,7 +24,7 @@ pub(in crate::cpu) fn bf16_pair(low: f32, high: f32) -> Bf16Pair {
 }
 
 /// A row of singles into pairs, and zeros after them.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn bf16_row(x: &[f32], pairs: &mut [Bf16Pair]) {
     let (own, rest) = pairs.split_at_mut(x.len().div_ceil(2));
     for (pair, x) in own.iter_mut().zip(x.chunks(2)) {
