@@ -1,6 +1,7 @@
 //! Folders with files in them, and places of shared data.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -31,4 +32,12 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// This program again, to run one test alone that finds a path in a variable: a child that can be killed.
+pub(crate) fn child_process(test: &str, variable: &str, path: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(variable, path);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }

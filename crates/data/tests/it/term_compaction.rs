@@ -11,6 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tamis_data::term_store::{Element, TermStore, TermStoreBuilder, compact, delete};
 
+use crate::support::child_process;
 use crate::term_store::{Documents, build, contents, documents, plan, temporary};
 
 /// A store of several changes, and what can be found in it.
@@ -107,10 +108,7 @@ fn child() {
 }
 
 fn command(store: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "term_compaction::child", "--nocapture"]).env(STORE, store);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command
+    child_process("term_compaction::child", STORE, store)
 }
 
 proptest! {

@@ -15,6 +15,8 @@ use tamis_data::term_store::{
     BuildPlan, Element, TermIdentity, TermStore, TermStoreBuilder, delete,
 };
 
+use crate::support::child_process;
+
 pub(crate) const WIDTH: usize = 3;
 
 pub(crate) type Documents = BTreeMap<String, Vec<f32>>;
@@ -188,10 +190,7 @@ fn child() {
 }
 
 fn command(store: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "term_store::child", "--nocapture"]).env(STORE, store);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command
+    child_process("term_store::child", STORE, store)
 }
 
 proptest! {
