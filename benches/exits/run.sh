@@ -4,7 +4,7 @@
 #     benches/exits/run.sh FOLDER MEDQUAD ENCODER
 #
 # FOLDER is where everything goes; MEDQUAD has corpus.jsonl, queries.jsonl, qrels and bm25; ENCODER is a folder with
-# all-MiniLM-L6. TAMIS is the program (default: target/debug/xtask), PYTHON has numpy and safetensors. What is there already
+# all-MiniLM-L6. TAMIS is the program (default: target/debug/xtask), PYTHON has numpy, safetensors and tokenizers. What is there already
 # is kept, and trainings go on where they were stopped: start it again after an interruption.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -14,7 +14,7 @@ medquad=$(realpath "$2") encoder=$(realpath "$3")
 recipe=$root/xtask/recipes/exits-medquad.toml
 mkdir -p "$1" && cd "$1"
 
-[ -e start/config.json ] || "$python" "$root/benches/exits/start.py" "$encoder" start
+[ -e start/config.json ] || "$python" "$root/benches/exits/start.py" "$encoder" "$medquad/corpus.jsonl" start
 [ -e prepared/manifest.json ] || "$tamis" prepare --queries "$medquad/queries.jsonl" --corpus "$medquad/corpus.jsonl" \
     --qrels "$medquad/qrels/train.tsv" --run "$medquad/bm25/train.run" --depth 100 --require-positive --out prepared
 
@@ -33,7 +33,7 @@ train deepest deepest.toml
 # Compensations: low-rank adapters on the distilled model, for depth and for each ratio.
 adapt() {
     name=$1 && shift
-    train "$name" "$recipe" --set 'model.path="distilled/checkpoint"' --set train.steps=100 --set train.lr=3e-4 \
+    train "$name" "$recipe" --set 'model.path="distilled/checkpoint"' --set train.steps=60 --set train.lr=3e-4 \
         --set 'train.exits.loss={ method = "normal", mean = true }' \
         --set 'train.lora={ rank = 16, alpha = 32, train_head = false, targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "linear_head"] }' "$@"
 }
@@ -49,7 +49,7 @@ grid() {
     name=$1 split=$2 model=$3 && shift 3
     "$tamis" plan --model "$model" "$@" --queries "$medquad/queries.jsonl" --corpus "$medquad/corpus.jsonl" \
         --qrels "$medquad/qrels/$split.tsv" --run "$medquad/bm25/$split.run" --depth "${DEPTH:-50}" \
-        --max-queries "${QUERIES:-200}" --precision "${PRECISION:-bf16}" --compress-layers 2,4 --ratios 1,2,4 \
+        --max-queries "${QUERIES:-200}" --precision "${PRECISION:-bf16}" --compress-layers 2 --ratios 1,2,4 \
         --budget-ms "${BUDGET:-200}" --runs --out "$name" > "$name.md"
 }
 adapters=(--adapter layer/checkpoint/adapter)
