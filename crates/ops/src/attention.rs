@@ -1,6 +1,6 @@
 //! Self-attention over packed rows: every token sees the tokens of its own row and no others.
 
-use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
 
 use crate::dropout::{Dropout, dropout};
 use crate::extension::{RerankOps, Routed, has_kernels};
@@ -152,28 +152,44 @@ pub fn attention_after(
         let context = Routed::tamis_attention_after(prefix, qkv, rows.clone(), config, part);
         return Tensor::from_dispatch(context);
     }
-    // Rows with the prefix before each, of which the prefix is then left out.
-    let (mut sources, mut own, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+    // Where a row's own tokens stand behind its prefix and all before.
+    let own = rows.lengths().enumerate().flat_map(|(row, n)| vec![n_before * (row + 1); n]);
+    let own: Vec<usize> = own.enumerate().map(|(token, before)| token + before).collect();
+    let chosen = match queries {
+        Some(queries) => queries.into_iter().map(|query| own[query]).collect(),
+        None => own,
+    };
+    let (whole, whole_rows) = match prefix {
+        Some(prefix) => after_prefix(prefix, qkv, rows),
+        None => (qkv, rows.clone()),
+    };
+    let context = attention(whole, &whole_rows, config, Dropout::NONE);
+    context.select(0, places(chosen, &device))
+}
+
+/// Rows with what they begin with before each.
+///
+/// # Shapes
+/// - `prefix`: `[prefix, width]`
+/// - `tokens`: `[tokens, width]`
+/// - result: `[tokens + rows * prefix, width]`
+#[must_use]
+pub fn after_prefix(prefix: Tensor<2>, tokens: Tensor<2>, rows: &Rows) -> (Tensor<2>, Rows) {
+    let ([n, _], device) = (prefix.dims(), tokens.device());
+    let (mut sources, mut lengths) = (Vec::new(), Vec::new());
     for pair in rows.offsets().windows(2) {
-        sources.extend(0..n_before as i64);
-        for token in pair[0]..pair[1] {
-            own.push(sources.len() as i64);
-            sources.push(n_before as i64 + i64::from(token));
-        }
-        lengths.push(n_before as u32 + pair[1] - pair[0]);
+        sources.extend(0..n);
+        sources.extend((pair[0]..pair[1]).map(|token| n + token as usize));
+        lengths.push(n as u32 + pair[1] - pair[0]);
     }
-    if let Some(queries) = queries {
-        own = queries.into_iter().map(|query| own[query]).collect();
-    }
-    let ints = |values: Vec<i64>| {
-        let n = values.len();
-        Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device)
-    };
-    let whole = match prefix {
-        Some(prefix) => Tensor::cat(vec![prefix, qkv], 0).select(0, ints(sources)),
-        None => qkv,
-    };
-    attention(whole, &Rows::from_lengths(&lengths), config, Dropout::NONE).select(0, ints(own))
+    let whole = Tensor::cat(vec![prefix, tokens], 0).select(0, places(sources, &device));
+    (whole, Rows::from_lengths(&lengths))
+}
+
+fn places(places: Vec<usize>, device: &Device) -> Tensor<1, Int> {
+    let n = places.len();
+    let places = places.into_iter().map(|place| place as i64).collect();
+    Tensor::from_data(TensorData::new::<i64, _>(places, [n]), device)
 }
 
 /// The same on any device: rows are padded to the longest, masked, and packed again.

@@ -16,7 +16,7 @@ mod rotary;
 mod rows;
 mod single;
 
-pub use attention::{AttentionConfig, attention, attention_after};
+pub use attention::{AttentionConfig, after_prefix, attention, attention_after};
 pub use dropout::{Dropout, dropout};
 pub use gated::{Gate, gated};
 pub use gelu::gelu;

@@ -4,9 +4,8 @@ use burn::tensor::{Bool, DType, Int, Tensor, TensorData, activation};
 use tamis_ops::{AttentionConfig, Rows, in_f32};
 
 use super::layer::DecoderLayer;
-use super::prefix::{Prefix, before_rows};
 use super::spans::{Merge, Source, Spans};
-use super::{Decoder, Pass};
+use super::{Decoder, Pass, Prefix};
 use crate::dropout_seeds::DropoutSeeds;
 use crate::input::Input;
 
@@ -107,7 +106,7 @@ impl Decoder {
         let mut seen = None;
         if is_seen || stand.column.is_some() {
             let (whole_qkv, whole_rows) = match &prefix {
-                Some(prefix) => before_rows(prefix.clone(), qkv.clone(), rows),
+                Some(prefix) => tamis_ops::after_prefix(prefix.clone(), qkv.clone(), rows),
                 None => (qkv.clone(), rows.clone()),
             };
             let n = layer.attention().n_heads * layer.attention().width;

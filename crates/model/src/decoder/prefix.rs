@@ -1,6 +1,6 @@
 //! What several rows begin with, computed once: the keys and values of every layer.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
 use tamis_ops::Rows;
 
 use super::Decoder;
@@ -25,20 +25,6 @@ impl Prefix {
     pub(super) fn layer(&self, index: usize) -> Tensor<2> {
         self.layers[index].clone()
     }
-}
-
-/// Queries, keys and values of rows with a prefix before each: `[tokens, (heads + 2 * kv_heads) * width]`.
-pub(super) fn before_rows(prefix: Tensor<2>, qkv: Tensor<2>, rows: &Rows) -> (Tensor<2>, Rows) {
-    let ([n, _], device) = (prefix.dims(), qkv.device());
-    let (mut sources, mut lengths) = (Vec::new(), Vec::new());
-    for pair in rows.offsets().windows(2) {
-        sources.extend(0..n as i64);
-        sources.extend((pair[0]..pair[1]).map(|token| n as i64 + i64::from(token)));
-        lengths.push(n as u32 + pair[1] - pair[0]);
-    }
-    let n_sources = sources.len();
-    let sources = Tensor::<1, Int>::from_data(TensorData::new(sources, [n_sources]), &device);
-    (Tensor::cat(vec![prefix, qkv], 0).select(0, sources), Rows::from_lengths(&lengths))
 }
 
 impl Decoder {
