@@ -111,6 +111,8 @@ pub fn plan(args: &PlanArgs) -> Result<()> {
     ensure!(args.depth > 0, "--depth: expected above 0, found `0`");
     ensure!(args.timed_queries > 0, "--timed-queries: expected above 0, found `0`");
     ensure!(!args.ratios.contains(&0), "--ratios: expected 1 or more, found `0`");
+    // Before anything is measured.
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let directory = model::locate(&args.model)?;
     let key = key(args, &directory)?;
     let path = args.out.join("grid.json");

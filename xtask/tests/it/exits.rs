@@ -50,6 +50,10 @@ fn a_decoder_with_exits_is_trained_planned_and_used() {
     assert_eq!(again, table);
     assert!(told.contains("was measured already"), "{told}");
 
+    let alone = plan.replace("--runs --out plan", "--exits 2 --out alone");
+    assert!(task.run(&alone).0.contains("--exit 2"));
+    assert_eq!(names(&task.path("alone")), ["front.svg", "grid.json"]);
+
     // A cell of the grid is what reranking with its options gives.
     task.run(
         "rerank --model runs/exits/checkpoint --queries queries.jsonl --corpus corpus.jsonl \
