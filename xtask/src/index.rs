@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use burn::tensor::{Tensor, TensorData};
 use sha2::{Digest, Sha256};
 use tamis_data::term_store::{
     self, BuildPlan, Element, ShardWriter, TermStat, TermStore, TermStoreBuilder,
 };
 use tamis_data::{ErrorKind, TruncationReport, format};
-use tamis_model::{Precision, Reranker};
+use tamis_model::checkpoint::{self, Contents};
+use tamis_model::{CompressorConfig, Precision, Reranker, Settings};
 
 use crate::model;
 use crate::progress::{Progress, say};
@@ -82,6 +84,27 @@ enum IndexCommand {
         #[arg(long, value_name = "FILE")]
         ids: PathBuf,
     },
+    /// Put a compressor on a model that keeps few values of a token: it begins with the directions in which what a
+    /// store without one has varies most
+    Compressor {
+        /// A store of the model's documents, without a compressor
+        store: PathBuf,
+        /// The PreTTR that the store was made with
+        #[arg(long, value_name = "MODEL")]
+        model: PathBuf,
+        /// Values of a token that are kept
+        #[arg(long, value_name = "VALUES")]
+        width: usize,
+        /// Round them to f16 while the model is trained, as a store of f16 does
+        #[arg(long)]
+        half: bool,
+        /// Tokens of the store that are looked at, evenly spread
+        #[arg(long, value_name = "TOKENS", default_value_t = 30_000)]
+        tokens: usize,
+        /// The checkpoint with the compressor, to be trained for a short while
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
     /// Give back the space of documents that were replaced or deleted; one that was killed goes on
     Compact {
         /// The store
@@ -113,7 +136,46 @@ pub fn index(args: &IndexArgs) -> Result<()> {
             Ok(())
         }
         Some(IndexCommand::Compact { store, shard }) => compact(store, *shard),
+        Some(IndexCommand::Compressor { store, model, width, half, tokens, out }) => {
+            let shape = CompressorConfig { width: *width, is_half: *half };
+            compressor((store, *tokens), &model::locate(model)?, shape, out)
+        }
     }
+}
+
+fn compressor(
+    (path, n_tokens): (&Path, usize),
+    directory: &Path,
+    shape: CompressorConfig,
+    out: &Path,
+) -> Result<()> {
+    let device = device("cpu")?;
+    let identity = Reranker::open(directory, &device)?.term_identity()?;
+    let store = TermStore::open_for(path, &identity)?;
+    let width = identity.width;
+    // Documents evenly spread, until there are tokens enough.
+    let step = (store.stat().tokens as usize / n_tokens.max(1)).max(1);
+    let mut values = Vec::new();
+    for id in store.ids().step_by(step) {
+        let place = store.find(id?)?;
+        store.read(place, &mut values)?;
+    }
+    let n = values.len() / width.max(1);
+    let states = Tensor::<2>::from_data(TensorData::new(values, [n, width]), &device);
+    let loaded = checkpoint::load(directory, None, &device)?;
+    let settings = Settings::read(directory, &loaded.config)?;
+    let made = loaded.model.with_principal_compressor(&loaded.config, states, shape);
+    let (model, config) = made.map_err(anyhow::Error::msg)?;
+    let contents =
+        Contents { model: &model, config: &config, settings: &settings, tokenizer: directory };
+    checkpoint::save(contents, out)?;
+    say(&format!(
+        "wrote {}: {} of {width} values a token, from {n} tokens of {}",
+        out.display(),
+        shape.width,
+        path.display()
+    ));
+    Ok(())
 }
 
 fn compact(path: &Path, shard: u64) -> Result<()> {

@@ -1,5 +1,7 @@
 //! The layers in which query and document are read apart, and what is kept between them and the rest.
 
+mod principal;
+
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -252,6 +254,11 @@ impl Split {
             Some(compressor) => compressor.restore(kept),
             None => kept,
         }
+    }
+
+    /// Puts a compressor there that begins with the directions in which `states` vary most.
+    pub(crate) fn compress_like(&mut self, states: Tensor<2>, config: CompressorConfig) {
+        self.compressor = Some(Compressor::principal(states, config));
     }
 
     pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {

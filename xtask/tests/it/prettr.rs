@@ -129,3 +129,38 @@ fn what_does_not_fit_is_refused_and_nothing_is_lost() {
     task.run("index verify store");
     assert!(!task.path("x.run").exists(), "no run was written");
 }
+
+#[test]
+fn a_compressor_begins_with_the_directions_of_a_store() {
+    let task = Task::new();
+    task.prepare();
+    let split = "[model.split]\njoin_layer = 1\nposition = \"fixed:6\"\n[data]";
+    task.write("split.toml", &task.read("recipe.toml").replace("[data]", split));
+    task.run("train split.toml --set train.steps=60 --out runs/whole");
+    let model = "--model runs/whole/checkpoint";
+    task.run(&format!("index {model} --corpus corpus.jsonl --type f32 --out store"));
+    let compressor = format!("index compressor store {model} --half");
+    for width in [4, 28] {
+        task.run(&format!("{compressor} --width {width} --out narrow-{width}"));
+    }
+    let scored = |model: &str, out: &str| {
+        let texts = "--queries queries.jsonl --corpus corpus.jsonl --run first.run";
+        task.run(&format!("rerank --model {model} {texts} --out {out}"));
+        scores(&task.read(out))
+    };
+    let whole = scored("runs/whole/checkpoint", "whole.run");
+    let lost = [4, 28].map(|width| {
+        let narrow = scored(&format!("narrow-{width}"), &format!("narrow-{width}.run"));
+        assert!(whole.keys().eq(narrow.keys()));
+        whole.iter().map(|(pair, score)| (score - narrow[pair]).powi(2)).sum::<f64>()
+    });
+    let mean = whole.values().sum::<f64>() / whole.len() as f64;
+    let spread: f64 = whole.values().map(|score| (score - mean).powi(2)).sum();
+    // The more directions there are, the nearer scores stay to those without a compressor.
+    assert!(lost[1] < 0.1 * spread && lost[1] < lost[0], "{lost:?} of {spread}");
+
+    let error = task.refused(&format!("{compressor} --width 33 --out no"));
+    assert!(error.contains("width: expected 1 to 32") && error.contains("found `33`"), "{error}");
+    let error = task.refused("index compressor store --model narrow-28 --width 4 --out no");
+    assert!(error.contains("store") && !task.path("no").exists(), "{error}");
+}

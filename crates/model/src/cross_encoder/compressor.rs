@@ -6,10 +6,48 @@ use burn::tensor::{Device, Tensor};
 use tamis_data::Batch;
 
 use super::CrossEncoder;
+use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::input::Input;
+use crate::split::{CompressorConfig, SplitConfig};
 
 impl CrossEncoder {
+    /// Puts a compressor at the split that begins with the directions in which `states`, `[tokens, hidden]`, vary
+    /// most: what is kept below the split, of a store without a compressor for instance. The model and its
+    /// configuration.
+    ///
+    /// # Errors
+    /// When the model is not split, has a compressor already or keeps a vector of another width, or states are
+    /// fewer than the values that are to be kept of each.
+    pub fn with_principal_compressor(
+        mut self,
+        config: &Config,
+        states: Tensor<2>,
+        shape: CompressorConfig,
+    ) -> Result<(Self, Config), String> {
+        let Some(split) = config.split() else {
+            return Err("expected a model that is split, found one that is not".to_owned());
+        };
+        if split.compressor.is_some() {
+            return Err("expected a model without a compressor, found one with it".to_owned());
+        }
+        let [n, hidden] = states.dims();
+        if shape.width == 0 || shape.width > hidden || n <= shape.width {
+            return Err(format!(
+                "width: expected 1 to {hidden} and less than the {n} tokens, found `{}`",
+                shape.width
+            ));
+        }
+        let split = SplitConfig { compressor: Some(shape), ..split };
+        let config = config.clone().with_split(split, false)?;
+        match &mut self.encoder {
+            Encoder::Bert(encoder) => encoder.split_mut().compress_like(states, shape),
+            Encoder::ModernBert(encoder) => encoder.split_mut().compress_like(states, shape),
+            Encoder::Deberta(_) | Encoder::Decoder(_) => unreachable!("these cannot be split"),
+        }
+        Ok((self, config))
+    }
+
     /// How far the compressor moves the attention of the layers above it, which is what it is trained to
     /// keep before anything else learns: the mean over layers, heads and pairs of tokens of `(A - A')²`,
     /// `A` without the compressor and `A'` with it. `[1]`, without dropout.

@@ -197,7 +197,7 @@ impl PostNorm {
         self.is_last_whole = true;
     }
 
-    pub(super) fn split_mut(&mut self) -> &mut Split {
+    pub(crate) fn split_mut(&mut self) -> &mut Split {
         &mut self.split
     }
 

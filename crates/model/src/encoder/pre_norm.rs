@@ -199,7 +199,7 @@ impl PreNorm {
         layers.chain(self.split.linears_mut()).collect()
     }
 
-    pub(super) fn split_mut(&mut self) -> &mut Split {
+    pub(crate) fn split_mut(&mut self) -> &mut Split {
         &mut self.split
     }
 

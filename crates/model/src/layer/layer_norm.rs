@@ -26,6 +26,12 @@ impl LayerNorm {
         }
     }
 
+    /// With this scale and shift, each `[width]`.
+    pub(crate) fn of(weight: Tensor<1>, bias: Tensor<1>, epsilon: f32) -> Self {
+        let (weight, bias) = (Param::from_tensor(weight), Some(Param::from_tensor(bias)));
+        Self { weight, bias, epsilon }
+    }
+
     /// The same without a shift, or with one.
     #[must_use]
     pub(crate) fn identity_with(width: usize, epsilon: f32, shift: bool, device: &Device) -> Self {

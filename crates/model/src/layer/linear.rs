@@ -36,6 +36,17 @@ impl Linear {
         }
     }
 
+    /// The map of a weight, `[in, out]`, and a bias.
+    pub(crate) fn of(weight: Tensor<2>, bias: Tensor<1>) -> Self {
+        Self {
+            weight: Param::from_tensor(weight),
+            bias: Some(Param::from_tensor(bias)),
+            adapters: Vec::new(),
+            packed: None,
+            is_sensitive: false,
+        }
+    }
+
     /// The same, to multiply in single precision where others do in bfloat16.
     #[must_use]
     pub(crate) fn sensitive(self) -> Self {
