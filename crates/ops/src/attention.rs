@@ -117,8 +117,8 @@ pub(crate) struct Part {
     pub(crate) queries: Option<Vec<usize>>,
 }
 
-/// The same for inference, where less is to be computed: rows that go on where a common beginning ends, and
-/// rows of which one token gathers.
+/// The same where less is to be computed: rows that go on where a common beginning ends, and rows of which one
+/// token gathers. Without a gradient and dropout nothing else is computed.
 ///
 /// # Shapes
 /// - `prefix`: `[tokens, (heads + 2 * kv_heads) * width]`, before every row, if anything is
@@ -127,7 +127,7 @@ pub(crate) struct Part {
 /// - result: `[tokens or rows, heads * width]`
 ///
 /// # Panics
-/// As [`attention`], or when there is not one query a row.
+/// As [`attention`], or when there is not one query a row, among the row's own tokens.
 #[must_use]
 pub fn attention_after(
     prefix: Option<Tensor<2>>,
@@ -135,6 +135,7 @@ pub fn attention_after(
     rows: &Rows,
     config: AttentionConfig,
     queries: Option<Vec<usize>>,
+    drop: Dropout,
 ) -> Tensor<2> {
     let [n_tokens, width] = qkv.dims();
     let [n_before, prefix_width] = prefix.as_ref().map_or([0, width], Tensor::dims);
@@ -144,7 +145,7 @@ pub fn attention_after(
         assert_eq!(queries.len(), rows.len(), "one query a row");
     }
     let device = qkv.device();
-    if has_kernels(&device, qkv.dtype()) && !device.is_autodiff() {
+    if has_kernels(&device, qkv.dtype()) && !device.is_autodiff() && drop.is_none() {
         // A tensor without elements is none on every backend: any other stands for it.
         let prefix = prefix.unwrap_or_else(|| qkv.clone());
         let (prefix, qkv) = (prefix.into_dispatch(), qkv.into_dispatch());
@@ -163,7 +164,7 @@ pub fn attention_after(
         Some(prefix) => after_prefix(prefix, qkv, rows),
         None => (qkv, rows.clone()),
     };
-    let context = attention(whole, &whole_rows, config, Dropout::NONE);
+    let context = attention(whole, &whole_rows, config, drop);
     context.select(0, places(chosen, &device))
 }
 
@@ -292,7 +293,8 @@ mod tests {
                 let prefix = (n_before > 0).then(|| random([n_before, config.qkv_width()], 2));
                 for queries in [None, last()] {
                     let after = |prefix: Option<Tensor<2>>, qkv: Tensor<2>| {
-                        attention_after(prefix, qkv, &rows, config, queries.clone())
+                        let queries = queries.clone();
+                        attention_after(prefix, qkv, &rows, config, queries, Dropout::NONE)
                     };
                     let found = after(prefix.clone(), qkv.clone());
                     // Composed, as where a gradient is wanted.

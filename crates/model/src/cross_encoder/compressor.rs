@@ -17,8 +17,8 @@ impl CrossEncoder {
     /// configuration.
     ///
     /// # Errors
-    /// When the model is not split, has a compressor already or keeps a vector of another width, or states are
-    /// fewer than the values that are to be kept of each.
+    /// When the model is not split or has a compressor already, or when states are narrower or fewer than the values
+    /// that are to be kept of each.
     pub fn with_principal_compressor(
         mut self,
         config: &Config,

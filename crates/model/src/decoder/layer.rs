@@ -1,8 +1,8 @@
 //! One layer of a decoder: attention to what came before, and a gated feed-forward block.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
-use tamis_ops::{AttentionConfig, Rows};
+use burn::tensor::{Device, Tensor};
+use tamis_ops::{AttentionConfig, Dropout, Rows};
 
 use super::{DecoderShape, Pass};
 use crate::dropout_seeds::DropoutSeeds;
@@ -110,11 +110,11 @@ impl DecoderLayer {
 
     /// The same for rows that go on where a prefix ends, without dropout.
     pub(super) fn attend_after(&self, prefix: Tensor<2>, qkv: Tensor<2>, rows: &Rows) -> Tensor<2> {
-        tamis_ops::attention_after(Some(prefix), qkv, rows, self.attention, None)
+        tamis_ops::attention_after(Some(prefix), qkv, rows, self.attention, None, Dropout::NONE)
     }
 
-    /// The same for one token of every row, by its place among all tokens: `[rows, heads * width]`. Without
-    /// dropout the rows may go on where a prefix ends.
+    /// The same for one token of every row, by its place among all tokens: `[rows, heads * width]`. The rows may
+    /// go on where a prefix ends.
     pub(super) fn attend_at(
         &self,
         places: Vec<usize>,
@@ -124,15 +124,8 @@ impl DecoderLayer {
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
         let dropout = seeds.next(self.attention_dropout);
-        if dropout.is_none() {
-            let places = Some(places);
-            return tamis_ops::attention_after(prefix, qkv, pass.rows, self.attention, places);
-        }
-        assert!(prefix.is_none(), "a prefix is computed without dropout");
-        let n = places.len();
-        let values = places.into_iter().map(|place| place as i64).collect();
-        let places = Tensor::from_data(TensorData::new::<i64, _>(values, [n]), &qkv.device());
-        tamis_ops::attention(qkv, pass.rows, self.attention, dropout).select(0, places)
+        let (rows, places) = (pass.rows, Some(places));
+        tamis_ops::attention_after(prefix, qkv, rows, self.attention, places, dropout)
     }
 
     /// Everything after attention, token by token: `[tokens, hidden]`, or any rows of it.

@@ -12,7 +12,7 @@ use multiversion::multiversion;
 
 use super::dropout::Mask;
 use super::matrix::Matrix;
-use super::scalar::{exp, sum, tanh};
+use super::scalar::{exp, lanes, tanh};
 use crate::{AttentionConfig, Rows};
 
 /// Queries, keys and values of one head of one row.
@@ -106,15 +106,14 @@ fn softmax_row(x: &mut [f32]) {
 /// Powers of e that are 1 at most, and their sum.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn exp_row(x: &mut [f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; 16];
+    let mut most = [f32::NEG_INFINITY; 16];
     let mut chunks = x.chunks_exact(16);
     for chunk in &mut chunks {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+        for (lane, &value) in most.iter_mut().zip(chunk) {
             *lane = if value > *lane { value } else { *lane };
         }
     }
-    let largest =
-        chunks.remainder().iter().chain(&lanes).copied().fold(f32::NEG_INFINITY, f32::max);
+    let largest = chunks.remainder().iter().chain(&most).copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sums = [0.0; 16];
     let mut chunks = x.chunks_exact_mut(16);
     for chunk in &mut chunks {
@@ -127,7 +126,7 @@ fn exp_row(x: &mut [f32]) -> f32 {
         *value = exp(*value - largest);
         *sum += *value;
     }
-    sum(sums.len(), |i| sums[i])
+    lanes(sums)
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
