@@ -447,8 +447,8 @@ impl CrossEncoder {
         &mut self.encoder
     }
 
-    /// Packs every linear map of the encoder for inference on the CPU; on other devices nothing
-    /// changes. Afterwards the model can only score: its weights are gone.
+    /// Packs every linear map of the encoder for inference on the CPU; on other devices maps stay as
+    /// they are. Afterwards the model can only score: its weights are gone, or must not change.
     ///
     /// The head keeps `f32`: scores of a coarser type would tie.
     #[must_use]
@@ -458,6 +458,7 @@ impl CrossEncoder {
         }
         self.encoder.linears_mut().into_iter().for_each(|linear| linear.pack(precision));
         self.head.linears_mut().into_iter().for_each(|linear| linear.pack(Precision::F32));
+        self.encoder.settle();
         self
     }
 

@@ -178,6 +178,13 @@ impl Encoder {
         }
     }
 
+    /// Computes once what follows from weights alone, which must not change afterwards.
+    pub(crate) fn settle(&mut self) {
+        if let Self::Deberta(encoder) = self {
+            encoder.keep_positions();
+        }
+    }
+
     /// All linear maps, to be packed.
     pub(crate) fn linears_mut(&mut self) -> Vec<&mut Linear> {
         match self {

@@ -107,7 +107,7 @@ pub fn attention(qkv: Tensor<2>, rows: &Rows, config: AttentionConfig, drop: Dro
             drop,
         ));
     }
-    composed(qkv, rows, config, drop)
+    composed(qkv, rows, config, drop, |_, _, scores| scores)
 }
 
 /// How many tokens stand before every row, and which token of each gathers.
@@ -193,8 +193,15 @@ fn places(places: Vec<usize>, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new::<i64, _>(places, [n]), device)
 }
 
-/// The same on any device: rows are padded to the longest, masked, and packed again.
-fn composed(qkv: Tensor<2>, rows: &Rows, config: AttentionConfig, drop: Dropout) -> Tensor<2> {
+/// The same on any device: rows are padded to the longest, masked, and packed again. `scored` makes the scores,
+/// `[rows, heads, longest, longest]`, of scaled queries, keys and their products.
+pub(crate) fn composed(
+    qkv: Tensor<2>,
+    rows: &Rows,
+    config: AttentionConfig,
+    drop: Dropout,
+    scored: impl FnOnce(Tensor<4>, Tensor<4>, Tensor<4>) -> Tensor<4>,
+) -> Tensor<2> {
     let device = qkv.device();
     let AttentionConfig { n_heads, n_kv_heads, width, .. } = config;
     let (n_rows, longest) = (rows.len(), rows.longest());
@@ -239,7 +246,8 @@ fn composed(qkv: Tensor<2>, rows: &Rows, config: AttentionConfig, drop: Dropout)
             .reshape([n_rows, n_heads, longest, width])
     };
     let (keys, values) = (shared(n_heads), shared(n_heads + n_kv_heads));
-    let scores = (part(0, n_heads) * config.scale).matmul(keys.transpose());
+    let queries = part(0, n_heads) * config.scale;
+    let scores = scored(queries.clone(), keys.clone(), queries.matmul(keys.transpose()));
     let scores = match config.cap {
         Some(cap) => (scores / cap).tanh() * cap,
         None => scores,
@@ -276,7 +284,7 @@ mod tests {
             assert_same(
                 [qkv],
                 |[qkv]| attention(qkv, &rows, config, Dropout::NONE),
-                |[qkv]| composed(qkv, &rows, config, Dropout::NONE),
+                |[qkv]| composed(qkv, &rows, config, Dropout::NONE, |_, _, scores| scores),
                 3e-5,
             );
         }

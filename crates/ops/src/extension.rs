@@ -10,6 +10,7 @@ use burn::tensor::{DType, Device};
 
 use crate::attention::Part;
 use crate::cpu::rotary::Turn;
+use crate::disentangled::Met;
 use crate::{Activation, AttentionConfig, Dropout, Gate, PackedLinear, Rotary, Rows};
 
 /// What the fused operations need of a backend. The `_backward` functions return the gradients of
@@ -77,6 +78,14 @@ pub(crate) trait RerankOps: Backend {
         rows: Rows,
         config: AttentionConfig,
         part: Part,
+    ) -> FloatTensor<Self>;
+    fn tamis_disentangled_attention(
+        qkv: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        queries: FloatTensor<Self>,
+        rows: Rows,
+        config: AttentionConfig,
+        met: Met,
     ) -> FloatTensor<Self>;
     fn tamis_attention_backward(
         qkv: FloatTensor<Self>,

@@ -4,6 +4,7 @@ mod attention;
 #[cfg(test)]
 mod check;
 mod cpu;
+mod disentangled;
 mod dropout;
 mod extension;
 mod gated;
@@ -17,6 +18,7 @@ mod rows;
 mod single;
 
 pub use attention::{AttentionConfig, after_prefix, attention, attention_after};
+pub use disentangled::{Distances, RelativePositions, disentangled_attention};
 pub use dropout::{Dropout, dropout};
 pub use gated::{Gate, gated};
 pub use gelu::gelu;

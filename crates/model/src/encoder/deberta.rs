@@ -5,12 +5,12 @@ mod convolution;
 mod padded_rows;
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
+use tamis_ops::Rows;
 
 use self::attention::{DebertaLayer, RelativeShape, Relatives};
 use self::convolution::{Convolution, ConvolutionShape};
-use self::padded_rows::PaddedRows;
 use super::Encoder;
 use super::architecture::{
     Architecture, Draw, activation, check_dropouts, check_heads, checked_activation,
@@ -242,20 +242,20 @@ impl Deberta {
     }
 
     pub(super) fn hidden_states(&self, input: &Input, seeds: &mut DropoutSeeds) -> Vec<Tensor<2>> {
-        let (padded, relatives) = self.pass(input);
+        let relatives = self.relatives(input);
         let mut states = vec![self.embed(input, seeds)];
         for index in 0..self.layers.len() {
             let last = states[index].clone();
-            states.push(self.step(index, last, &padded, relatives.as_ref(), seeds));
+            states.push(self.step(index, last, &input.rows, relatives.as_ref(), seeds));
         }
         states
     }
 
     pub(super) fn tokens(&self, input: &Input, seeds: &mut DropoutSeeds) -> Tensor<2> {
-        let (padded, relatives) = self.pass(input);
+        let relatives = self.relatives(input);
         let embedded = self.embed(input, seeds);
         (0..self.layers.len())
-            .fold(embedded, |x, index| self.step(index, x, &padded, relatives.as_ref(), seeds))
+            .fold(embedded, |x, index| self.step(index, x, &input.rows, relatives.as_ref(), seeds))
     }
 
     /// The last layer is only computed where it is read: after its attention, for first tokens alone.
@@ -267,12 +267,12 @@ impl Deberta {
             1 if self.convolution.is_some() => return first(self.tokens(input, seeds)),
             n_layers => n_layers - 1,
         };
-        let (padded, relatives) = self.pass(input);
+        let relatives = self.relatives(input);
         let embedded = self.embed(input, seeds);
         let x = (0..n_before)
-            .fold(embedded, |x, index| self.step(index, x, &padded, relatives.as_ref(), seeds));
+            .fold(embedded, |x, index| self.step(index, x, &input.rows, relatives.as_ref(), seeds));
         let last = &self.layers[n_before];
-        let context = last.context(x.clone(), &padded, relatives.as_ref(), seeds);
+        let context = last.context(x.clone(), &input.rows, relatives.as_ref(), seeds);
         last.finish(first(context), first(x), seeds)
     }
 
@@ -287,8 +287,8 @@ impl Deberta {
         input: &Input,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
-        let (padded, relatives) = self.pass(input);
-        self.step(index, x, &padded, relatives.as_ref(), seeds)
+        let relatives = self.relatives(input);
+        self.step(index, x, &input.rows, relatives.as_ref(), seeds)
     }
 
     pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
@@ -300,15 +300,15 @@ impl Deberta {
         &self,
         index: usize,
         x: Tensor<2>,
-        padded: &PaddedRows,
+        rows: &Rows,
         relatives: Option<&Relatives>,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
         let layer = &self.layers[index];
-        let context = layer.context(x.clone(), padded, relatives, seeds);
+        let context = layer.context(x.clone(), rows, relatives, seeds);
         let output = layer.finish(context, x.clone(), seeds);
         match &self.convolution {
-            Some(convolution) if index == 0 => convolution.forward(x, output, padded, seeds),
+            Some(convolution) if index == 0 => convolution.forward(x, output, rows, seeds),
             _ => output,
         }
     }
@@ -327,20 +327,26 @@ impl Deberta {
         tamis_ops::dropout(self.embedding_norm.forward(sum), seeds.next(self.dropout))
     }
 
-    /// What the layers of one forward pass share.
-    fn pass(&self, input: &Input) -> (PaddedRows, Option<Relatives>) {
-        let device = input.ids.device();
-        let padded = PaddedRows::new(&input.rows, &device);
-        let relatives = self.relative_embeddings.as_ref().map(|table| {
-            let all = 0..2 * self.relative.span() as i64;
-            let embeddings = table.forward(Tensor::<1, Int>::arange(all, &device));
-            let embeddings = match &self.relative_norm {
-                Some(norm) => norm.forward(embeddings),
-                None => embeddings,
-            };
-            Relatives::new(embeddings, &self.relative, padded.longest(), &device)
-        });
-        (padded, relatives)
+    /// The relative positions that the layers of one forward pass share.
+    fn relatives(&self, input: &Input) -> Option<Relatives> {
+        let embeddings = self.positions()?;
+        Some(Relatives::new(embeddings, &self.relative, input.rows.longest()))
+    }
+
+    /// The embeddings of all relative positions: `[2 * span, hidden]`.
+    fn positions(&self) -> Option<Tensor<2>> {
+        let embeddings = self.relative_embeddings.as_ref()?.vectors();
+        Some(match &self.relative_norm {
+            Some(norm) => norm.forward(embeddings),
+            None => embeddings,
+        })
+    }
+
+    /// Lets every layer project its positions once for all, where its maps are packed.
+    pub(super) fn keep_positions(&mut self) {
+        if let Some(positions) = self.positions() {
+            self.layers.iter_mut().for_each(|layer| layer.keep_positions(positions.clone()));
+        }
     }
 }
 

@@ -30,6 +30,12 @@ impl Embedding {
         if self.is_narrow { vectors.cast(DType::F32) } else { vectors }
     }
 
+    /// All of them: `[ids, width]`.
+    pub(crate) fn vectors(&self) -> Tensor<2> {
+        let vectors = self.weight.val();
+        if self.is_narrow { vectors.cast(DType::F32) } else { vectors }
+    }
+
     /// The identity of the table, and its ids and width.
     pub(crate) fn weight_shape(&self) -> (ParamId, [usize; 2]) {
         (self.weight.id, self.weight.lazy_shape().dims())

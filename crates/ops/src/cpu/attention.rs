@@ -1,10 +1,13 @@
 //! Self-attention of packed rows and its gradient: rows are tasks, and within one head follows head.
 
 mod backward;
+mod columns;
 mod forward;
+mod relative;
 
 pub(crate) use backward::backward;
 pub(crate) use forward::{Part, forward};
+pub(crate) use relative::Relative;
 
 use std::ops::Range;
 
@@ -28,6 +31,8 @@ struct Head<'a> {
     n: usize,
     /// Elements from one token to the next.
     stride: usize,
+    /// Which head of queries it is.
+    head_idx: usize,
     /// Where this head's probabilities start in the count of all, for dropout.
     first_position: u32,
     config: AttentionConfig,
@@ -61,6 +66,7 @@ impl<'a> Head<'a> {
             n_before,
             n,
             stride,
+            head_idx,
             first_position: (taken + head_idx * n * n) as u32,
             config,
         }

@@ -9,6 +9,7 @@ use burn::backend::{Autodiff, Backend};
 use super::RerankOps;
 use crate::attention::Part;
 use crate::cpu::rotary::Turn;
+use crate::disentangled::Met;
 use crate::{Activation, AttentionConfig, Dropout, Gate, PackedLinear, Rotary, Rows};
 
 /// Names a backward step: its state, and how it turns the gradient of the output into gradients of
@@ -277,6 +278,17 @@ impl<B: Backend + RerankOps, C: CheckpointStrategy> RerankOps for Autodiff<B, C>
         _: Rows,
         _: AttentionConfig,
         _: Part,
+    ) -> FloatTensor<Self> {
+        unreachable!("what is differentiated is composed")
+    }
+
+    fn tamis_disentangled_attention(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: Rows,
+        _: AttentionConfig,
+        _: Met,
     ) -> FloatTensor<Self> {
         unreachable!("what is differentiated is composed")
     }

@@ -9,6 +9,7 @@ use crate::attention::Part;
 use crate::cpu::panels::Finish;
 use crate::cpu::rotary::Turn;
 use crate::cpu::{self, layer_norm::Sizes};
+use crate::disentangled::Met;
 use crate::{Activation, AttentionConfig, Dropout, Gate, PackedLinear, Rotary, Rows};
 
 fn float(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
@@ -168,12 +169,33 @@ impl RerankOps for Flex {
     ) -> FlexTensor {
         let (prefix, qkv) = (Contiguous::new(prefix), Contiguous::new(qkv));
         let prefix = &prefix.values()[..part.n_before * config.qkv_width()];
-        let part = cpu::attention::Part { prefix, queries: part.queries.as_deref() };
+        let queries = part.queries.as_deref();
+        let part = cpu::attention::Part { prefix, queries, relative: None };
         let none = Dropout::NONE;
         let context = cpu::attention::forward(qkv.values(), &rows, config, part, none);
         let width = config.n_heads * config.width;
         let n_queries = context.len() / width;
         float(context, [n_queries, width])
+    }
+
+    fn tamis_disentangled_attention(
+        qkv: FlexTensor,
+        keys: FlexTensor,
+        queries: FlexTensor,
+        rows: Rows,
+        config: AttentionConfig,
+        met: Met,
+    ) -> FlexTensor {
+        let [qkv, keys, queries] = [qkv, keys, queries].map(Contiguous::new);
+        let relative = cpu::attention::Relative {
+            keys: met.keys.then(|| keys.values()),
+            queries: met.queries.then(|| queries.values()),
+            distances: &met.distances,
+        };
+        let part = cpu::attention::Part { relative: Some(relative), ..Default::default() };
+        let none = Dropout::NONE;
+        let context = cpu::attention::forward(qkv.values(), &rows, config, part, none);
+        float(context, [rows.n_tokens(), config.n_heads * config.width])
     }
 
     fn tamis_attention_backward(

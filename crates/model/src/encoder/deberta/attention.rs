@@ -1,10 +1,12 @@
 //! Disentangled attention: content to content, content to position, and position to content.
 
+use std::ops::Range;
+
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+use tamis_ops::{AttentionConfig, Distances, RelativePositions, Rows};
 
 use super::super::post_norm::{LayerShape, PostNormLayer};
-use super::padded_rows::PaddedRows;
 use crate::dropout_seeds::DropoutSeeds;
 use crate::layer::Linear;
 
@@ -62,25 +64,39 @@ fn log_bucket(distance: i64, n_buckets: usize, furthest: usize) -> i64 {
 pub(super) struct Relatives {
     /// `[2 * span, hidden]`
     embeddings: Tensor<2>,
-    /// Which of them lies between a query and a key: `[1, 1, queries, keys]`.
-    between: Tensor<4, Int>,
+    /// Those between tokens of the longest row.
+    needed: Range<usize>,
+    /// Which of these is which distance.
+    distances: Distances,
 }
 
 impl Relatives {
-    pub(super) fn new(
-        embeddings: Tensor<2>,
-        shape: &RelativeShape,
-        longest: usize,
-        device: &Device,
-    ) -> Self {
-        let longest = longest as i64;
-        let by_distance: Vec<i64> = (1 - longest..longest).map(|d| shape.index(d)).collect();
-        let between: Vec<i64> = (0..longest)
-            .flat_map(|query| (0..longest).map(move |key| (query - key + longest - 1) as usize))
-            .map(|place| by_distance[place])
-            .collect();
-        let dims = [1, 1, longest as usize, longest as usize];
-        Self { embeddings, between: Tensor::from_data(TensorData::new(between, dims), device) }
+    /// Takes all embeddings, `[2 * span, hidden]`, for rows of up to `longest` tokens.
+    pub(super) fn new(embeddings: Tensor<2>, shape: &RelativeShape, longest: usize) -> Self {
+        let longest = longest.max(1) as i64;
+        let indices = (1 - longest..longest).map(|distance| shape.index(distance) as u32);
+        let mut indices: Vec<u32> = indices.collect();
+        let (first, last) = (indices[0], indices[indices.len() - 1]);
+        indices.iter_mut().for_each(|index| *index -= first);
+        let needed = first as usize..last as usize + 1;
+        Self { embeddings, needed, distances: Distances::new(&indices) }
+    }
+}
+
+/// Positions as the keys and queries of one layer: `[positions, hidden]`.
+#[derive(Debug, Clone)]
+struct Projected {
+    keys: Option<Tensor<2>>,
+    queries: Option<Tensor<2>>,
+}
+
+impl Projected {
+    fn narrow(&self, positions: &Range<usize>) -> Self {
+        let narrow = |part: &Option<Tensor<2>>| {
+            let part = part.clone()?;
+            Some(part.narrow(0, positions.start, positions.len()))
+        };
+        Self { keys: narrow(&self.keys), queries: narrow(&self.queries) }
     }
 }
 
@@ -90,6 +106,9 @@ pub(super) struct DebertaLayer {
     base: PostNormLayer,
     pos_key: Option<Linear>,
     pos_query: Option<Linear>,
+    /// What its maps make of all positions, once they no longer change.
+    #[module(skip)]
+    projected: Option<Projected>,
     #[module(skip)]
     relative: RelativeShape,
     #[module(skip)]
@@ -111,6 +130,7 @@ impl DebertaLayer {
             base: PostNormLayer::zeros(hidden, shape, device),
             pos_key: (own && relative.content_to_position).then(projection),
             pos_query: (own && relative.position_to_content).then(projection),
+            projected: None,
             relative: *relative,
             n_heads: shape.n_heads,
             attention_dropout: shape.attention_dropout,
@@ -121,38 +141,33 @@ impl DebertaLayer {
     pub(super) fn context(
         &self,
         x: Tensor<2>,
-        padded: &PaddedRows,
+        rows: &Rows,
         relatives: Option<&Relatives>,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
         let qkv = self.base.queries_keys_values(x);
-        let hidden = qkv.dims()[1] / 3;
-        let part = |index: usize| qkv.clone().narrow(1, index * hidden, hidden);
+        let width = qkv.dims()[1] / 3 / self.n_heads;
         let kinds = [self.relative.content_to_position, self.relative.position_to_content];
         let n_terms = 1 + kinds.iter().filter(|&&kind| kind).count();
-        let scale = 1.0 / ((hidden / self.n_heads * n_terms) as f32).sqrt();
-        let queries = padded.heads(part(0) * scale, self.n_heads);
-        let keys = padded.heads(part(1), self.n_heads);
-        let mut scores = queries.clone().matmul(keys.clone().transpose());
-        if let Some(relatives) = relatives {
-            let embeddings =
-                tamis_ops::dropout(relatives.embeddings.clone(), seeds.next(self.relative.dropout));
-            let between = relatives.between.clone().expand(scores.dims());
-            if self.relative.content_to_position {
-                let keys = self.position_heads(&self.pos_key, 1, embeddings.clone());
-                let all = queries.matmul(keys.transpose());
-                scores = scores + all.gather(3, between.clone());
+        let scale = 1.0 / ((width * n_terms) as f32).sqrt();
+        let plain = AttentionConfig::bidirectional(self.n_heads, width);
+        let config = AttentionConfig { scale, ..plain };
+        let Some(relatives) = relatives else {
+            let dropout = seeds.next(self.attention_dropout);
+            return tamis_ops::attention(qkv, rows, config, dropout);
+        };
+        let Projected { keys, queries } = match &self.projected {
+            Some(all) => all.narrow(&relatives.needed),
+            None => {
+                let Range { start, end } = relatives.needed;
+                let embeddings = relatives.embeddings.clone().narrow(0, start, end - start);
+                let dropout = seeds.next(self.relative.dropout);
+                self.project(tamis_ops::dropout(embeddings, dropout))
             }
-            if self.relative.position_to_content {
-                let queries = self.position_heads(&self.pos_query, 0, embeddings);
-                let all = (keys * scale).matmul(queries.transpose());
-                // A key looks at the queries: the same distances, the other way round.
-                let gathered = all.gather(3, between.transpose());
-                scores = scores + gathered.transpose();
-            }
-        }
+        };
+        let positions = RelativePositions { keys, queries, distances: relatives.distances.clone() };
         let dropout = seeds.next(self.attention_dropout);
-        padded.gather(scores, padded.heads(part(2), self.n_heads), dropout)
+        tamis_ops::disentangled_attention(qkv, &positions, rows, config, dropout)
     }
 
     /// Everything after attention, as in BERT.
@@ -170,22 +185,25 @@ impl DebertaLayer {
         self.base.linears_mut().into_iter().chain(own).collect()
     }
 
-    /// Positions as keys or queries: `[1, heads, 2 * span, head]`.
-    fn position_heads(
-        &self,
-        own: &Option<Linear>,
-        shared_part: usize,
-        embeddings: Tensor<2>,
-    ) -> Tensor<4> {
-        let [n_positions, hidden] = embeddings.dims();
-        let projected = match own {
-            Some(own) => own.forward(embeddings),
-            None => {
-                let all = self.base.queries_keys_values(embeddings);
-                all.narrow(1, shared_part * hidden, hidden)
-            }
-        };
-        projected.reshape([1, n_positions, self.n_heads, hidden / self.n_heads]).swap_dims(1, 2)
+    /// Positions as keys and queries: by maps of their own, or by those of the content.
+    fn project(&self, embeddings: Tensor<2>) -> Projected {
+        let RelativeShape { content_to_position, position_to_content, .. } = self.relative;
+        if self.relative.shares_projections {
+            let all = self.base.queries_keys_values(embeddings);
+            let hidden = all.dims()[1] / 3;
+            let part = |index: usize| all.clone().narrow(1, index * hidden, hidden);
+            return Projected {
+                keys: content_to_position.then(|| part(1)),
+                queries: position_to_content.then(|| part(0)),
+            };
+        }
+        let by = |map: &Option<Linear>| Some(map.as_ref()?.forward(embeddings.clone()));
+        Projected { keys: by(&self.pos_key), queries: by(&self.pos_query) }
+    }
+
+    /// Projects all positions, `[2 * span, hidden]`, once for all: its maps must not change afterwards.
+    pub(super) fn keep_positions(&mut self, embeddings: Tensor<2>) {
+        self.projected = Some(self.project(embeddings));
     }
 }
 

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, module};
+use tamis_ops::Rows;
 
 use super::padded_rows::PaddedRows;
 use crate::dropout_seeds::DropoutSeeds;
@@ -64,9 +65,10 @@ impl Convolution {
         &self,
         x: Tensor<2>,
         output: Tensor<2>,
-        padded: &PaddedRows,
+        rows: &Rows,
         seeds: &mut DropoutSeeds,
     ) -> Tensor<2> {
+        let padded = PaddedRows::new(rows, &x.device());
         let weight = self.kernel.weight.val();
         let padding = weight.dims()[2] / 2;
         let options = ConvOptions::new([1], [padding], [1], self.n_groups);

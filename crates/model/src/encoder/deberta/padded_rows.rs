@@ -1,7 +1,7 @@
 //! Packed rows padded to the longest and back, for what only ordinary tensor operations express.
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
-use tamis_ops::{Dropout, Rows, in_f32};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use tamis_ops::Rows;
 
 /// Where the tokens of packed rows stand when every row is as long as the longest.
 #[derive(Debug, Clone)]
@@ -37,33 +37,6 @@ impl PaddedRows {
         Self { n_rows, longest, tokens: ints(tokens), places: ints(places), absent }
     }
 
-    /// Places of a row.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
-    }
-
-    /// `[tokens, hidden]` into `[rows, heads, longest, head]`.
-    pub(super) fn heads(&self, x: Tensor<2>, n_heads: usize) -> Tensor<4> {
-        let [_, hidden] = x.dims();
-        x.select(0, self.tokens.clone())
-            .reshape([self.n_rows, self.longest, n_heads, hidden / n_heads])
-            .swap_dims(1, 2)
-    }
-
-    /// What every token gathers from its row, by scores `[rows, heads, longest, longest]` and values
-    /// `[rows, heads, longest, head]`: `[tokens, hidden]`.
-    pub(super) fn gather(&self, scores: Tensor<4>, values: Tensor<4>, drop: Dropout) -> Tensor<2> {
-        let hidden = values.dims()[1] * values.dims()[3];
-        let absent = self.absent.clone().unsqueeze_dims::<4>(&[1, 1]).expand(scores.dims());
-        let probabilities =
-            in_f32(scores, |scores| activation::softmax(scores.mask_fill(absent, -1e9), 3));
-        let context = tamis_ops::dropout(probabilities, drop).matmul(values);
-        context
-            .swap_dims(1, 2)
-            .reshape([self.n_rows * self.longest, hidden])
-            .select(0, self.places.clone())
-    }
-
     /// `[tokens, width]` into `[rows, longest, width]` with zeros where there is no token.
     pub(super) fn pad(&self, x: Tensor<2>) -> Tensor<3> {
         let [_, width] = x.dims();
@@ -82,24 +55,6 @@ impl PaddedRows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Distribution;
-    use tamis_ops::{AttentionConfig, attention};
-
-    #[test]
-    fn plain_attention_over_padded_rows_is_that_over_packed_ones() {
-        let device = Device::flex();
-        device.seed(3);
-        let rows = Rows::from_lengths(&[7, 1, 0, 3, 12]);
-        let qkv = Tensor::<2>::random([23, 3 * 8], Distribution::Default, &device);
-        let padded = PaddedRows::new(&rows, &device);
-        let part = |index: usize| padded.heads(qkv.clone().narrow(1, index * 8, 8), 2);
-        let scores = (part(0) * 0.5).matmul(part(1).transpose());
-        let found = padded.gather(scores, part(2), Dropout::NONE);
-        let config = AttentionConfig::bidirectional(2, 4);
-        let expected = attention(qkv.clone(), &rows, config, Dropout::NONE);
-        let worst: f32 = (found - expected).abs().max().into_scalar();
-        assert!(worst < 1e-5, "they differ by {worst:e}");
-    }
 
     #[test]
     fn padded_rows_are_zero_beyond_their_end() {

@@ -5,19 +5,23 @@ use std::mem::MaybeUninit;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::columns::Columns;
+use super::relative::{PackedRelative, Relative};
 use super::{Head, cap_row, drop_in_place, exp_row};
 use crate::cpu::dropout::Mask;
 use crate::cpu::tile::{COLUMNS, Kernels, LANES, Panel, ROWS, RowsOf, Tile, kernels};
 use crate::cpu::unfilled::unfilled;
 use crate::{AttentionConfig, Dropout, Rows};
 
-/// Which tokens gather, and what stands before their rows.
+/// Which tokens gather, what stands before their rows, and what they meet beside keys.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Part<'a> {
     /// Queries, keys and values of tokens that stand before every row.
     pub(crate) prefix: &'a [f32],
     /// The token of every row that gathers, counted over all rows; all of them where there is none.
     pub(crate) queries: Option<&'a [usize]>,
+    /// Relative positions, where tokens meet them; then nothing stands before rows.
+    pub(crate) relative: Option<Relative<'a>>,
 }
 
 /// What tokens gather: `[tokens or rows, heads * width]` from queries, keys and values side by side.
@@ -42,7 +46,7 @@ pub(crate) fn forward(
                 .collect(),
         };
         tasks.into_par_iter().for_each_init(
-            || Attended::new(kernels()),
+            || Attended::new(kernels(), part.relative),
             |attended, (row_idx, first_query, out)| {
                 let row = rows.row(qkv, config.qkv_width(), row_idx);
                 for head_idx in 0..config.n_heads {
@@ -84,10 +88,12 @@ fn whole_rows<'a>(
 }
 
 /// One head of one row: its keys and values packed for the kernels, and room for six queries.
-struct Attended {
+struct Attended<'a> {
     kernels: &'static Kernels,
-    /// Scaled keys as columns: `[width, keys]`.
-    keys: Vec<f32>,
+    /// Scaled keys.
+    keys: Columns,
+    /// Relative positions as they are, and packed.
+    relative: Option<(Relative<'a>, PackedRelative)>,
     /// `[keys, width]`, filled up to whole vectors.
     values: Vec<f32>,
     /// `[queries, keys]`, keys filled up to whole vectors.
@@ -97,12 +103,13 @@ struct Attended {
     sums: Tile<f32>,
 }
 
-impl Attended {
-    fn new(kernels: &'static Kernels) -> Self {
+impl<'a> Attended<'a> {
+    fn new(kernels: &'static Kernels, relative: Option<Relative<'a>>) -> Self {
         let sums = Tile::default();
         Self {
             kernels,
-            keys: Vec::new(),
+            keys: Columns::default(),
+            relative: relative.map(|relative| (relative, PackedRelative::default())),
             values: Vec::new(),
             probabilities: Vec::new(),
             factors: [0.0; ROWS],
@@ -112,18 +119,10 @@ impl Attended {
 
     fn pack(&mut self, head: &Head<'_>) {
         let (n, width) = (head.n, head.config.width);
-        let n_padded = n.next_multiple_of(LANES);
-        self.probabilities.resize(ROWS * n_padded, 0.0);
-        self.keys.clear();
-        self.keys.resize(n_padded * width, 0.0);
-        for key in 0..n {
-            let first = key / COLUMNS * COLUMNS;
-            let stride = (n - first).min(COLUMNS).next_multiple_of(LANES);
-            let panel = &mut self.keys[first * width..];
-            let [row, _] = head.key_and_value(key);
-            for (place, &value) in row.iter().enumerate() {
-                panel[place * stride + key - first] = value * head.config.scale;
-            }
+        self.keys.pack((n, width), head.config.scale, |key| head.key_and_value(key)[0]);
+        self.probabilities.resize(ROWS * self.keys.padded(), 0.0);
+        if let Some((relative, packed)) = &mut self.relative {
+            packed.pack(head, *relative, self.kernels, &mut self.sums);
         }
         self.values.clear();
         for first in (0..width).step_by(COLUMNS) {
@@ -147,7 +146,7 @@ impl Attended {
         stride: usize,
     ) {
         let (n, width) = (head.n, head.config.width);
-        let n_padded = n.next_multiple_of(LANES);
+        let n_padded = self.keys.padded();
         for (tile_idx, out) in out.chunks_mut(ROWS * stride).enumerate() {
             let first_query = first_query + tile_idx * ROWS;
             let n_queries = out.len().div_ceil(stride);
@@ -156,14 +155,12 @@ impl Attended {
             let end_key = head.visible(first_query + n_queries - 1).end;
             let queries =
                 RowsOf::new(head.query.rows_from(first_query), n_queries, width, head.stride);
-            for first in (first_key..end_key).step_by(COLUMNS) {
-                let columns = (n - first).min(COLUMNS).next_multiple_of(LANES);
-                let keys = &self.keys[first * width..][..columns * width];
-                (self.kernels.f32.tile)(queries, Panel::new(keys, columns), &mut self.sums);
-                for (query, sums) in self.sums.0[..n_queries].iter().enumerate() {
-                    let place = query * n_padded + first;
-                    self.probabilities[place..place + columns].copy_from_slice(&sums[..columns]);
-                }
+            let (scores, sums) = (&mut self.probabilities, &mut self.sums);
+            self.keys.multiply(self.kernels, queries, first_key..end_key, sums, scores);
+            if let Some((relative, packed)) = &mut self.relative {
+                let places = (first_query..first_query + n_queries, first_key..end_key);
+                let scores = (&mut scores[..], n_padded);
+                packed.add(*relative, places, queries, self.kernels, sums, scores);
             }
             for query in 0..n_queries {
                 let row = &mut self.probabilities[query * n_padded..][..n];
