@@ -1,9 +1,13 @@
-"""Parity and speed of a built Tamis on a GPU, beside PyTorch, as one record.
+"""Builds Tamis for machines with a GPU, and checks it there beside PyTorch.
 
-    python benches/gpu/check.py --binary ./tamis --fixtures FIXTURES --out record.md
+    python benches/gpu/check.py build --out gpu
+    python gpu/check.py run --fixtures FIXTURES --out record.md
 
-Needs nothing of the workspace but the binary and benches/forward/peers.py: both can be carried to a
-machine without Rust (see README.md here). Steps:
+`build` needs the workspace and Rust, but no GPU: it makes one program for each kind of device,
+`tamis-cuda` and `tamis-wgpu`, stripped and each under 50 MB, and puts them beside this script and
+what else it needs into one folder that can be carried.
+
+`run` needs that folder alone (see README.md here). Its steps:
 
 1. parity: the golden folders FIXTURES/models/* on every device, f32 (1e-3) and bf16
    (2e-2 on a CPU, 3e-2 where the whole encoder is bfloat16);
@@ -25,6 +29,10 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Beside this script where it was carried to.
+PEERS = os.path.join(HERE, "peers.py")
+if not os.path.exists(PEERS):
+    PEERS = os.path.join(os.path.dirname(HERE), "forward", "peers.py")
 
 # Name, and what makes transformers' BertConfig that size.
 SIZES = {
@@ -42,21 +50,77 @@ TINY = {
 VOCABULARY = 30522
 
 
+# What the largest program may take.
+MOST_MEGABYTES = 50
+# A program that is carried: functions with the same code are one, addresses are fixed when it is
+# linked, and without unwinding (the profile aborts) no tables of it.
+FLAGS = "-C relocation-model=static -C force-unwind-tables=no -C link-arg=-Wl,--icf=all"
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--binary", required=True, help="the xtask binary")
-    parser.add_argument("--fixtures", help="a folder whose models/ has golden values")
-    parser.add_argument("--device", action="append", help="cuda, wgpu or cpu; may be repeated")
-    parser.add_argument("--precisions", default="f32,bf16", help="of Tamis and PyTorch")
-    parser.add_argument("--shapes", default="32x128,32x256,1x128", help="pairs x tokens")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--warm-up", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--tiny", action="store_true", help="a tiny model alone, to try the script")
-    parser.add_argument("--no-torch", action="store_true", help="without the peer")
-    parser.add_argument("--timeout", type=float, default=900, help="seconds for one command")
-    parser.add_argument("--out", default="gpu-record.md", help="where the record goes")
+    steps = parser.add_subparsers(dest="step", required=True)
+
+    building = steps.add_parser("build", help="make the programs, and the folder to carry")
+    building.add_argument("--device", action="append", help="cuda, wgpu or cpu; may be repeated")
+    building.add_argument("--config", action="append", default=[], help="passed on to cargo")
+    building.add_argument("--out", default="gpu", help="the folder")
+
+    running = steps.add_parser("run", help="check them where the GPU is")
+    running.add_argument("--programs", default=HERE, help="the folder of the programs")
+    running.add_argument("--fixtures", help="a folder whose models/ has golden values")
+    running.add_argument("--device", action="append", help="cuda, wgpu or cpu; may be repeated")
+    running.add_argument("--precisions", default="f32,bf16", help="of Tamis and PyTorch")
+    running.add_argument("--shapes", default="32x128,32x256,1x128", help="pairs x tokens")
+    running.add_argument("--rounds", type=int, default=15)
+    running.add_argument("--warm-up", type=int, default=5)
+    running.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    running.add_argument("--tiny", action="store_true", help="a tiny model alone, to try the script")
+    running.add_argument("--no-torch", action="store_true", help="without the peer")
+    running.add_argument("--timeout", type=float, default=900, help="seconds for one command")
+    running.add_argument("--out", default="gpu-record.md", help="where the record goes")
     return parser.parse_args()
+
+
+def devices(args):
+    return args.device or ["cuda", "wgpu"]
+
+
+def build(args):
+    """One program for each kind of device, so that none carries the kernels of another."""
+    workspace = os.path.dirname(os.path.dirname(HERE))
+    version = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout
+    host = next(line.split()[1] for line in version.splitlines() if line.startswith("host:"))
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(workspace, "target"))
+    # A folder of its own: other flags would rebuild everything.
+    target = os.path.join(target, "gpu")
+    os.makedirs(args.out, exist_ok=True)
+    failed = False
+    for device in devices(args):
+        # Flags reach what is built for a named target alone, not the macros that run while building.
+        command = ["cargo", "build", "--package", "xtask", "--profile", "gpu", "--target", host]
+        command += ["--target-dir", target]
+        command += [] if device == "cpu" else ["--features", device]
+        command += [part for config in args.config for part in ("--config", config)]
+        flags = {"RUSTFLAGS": FLAGS} if "linux" in host else {}
+        print("+", " ".join(command), flush=True)
+        if subprocess.run(command, cwd=workspace, env={**os.environ, **flags}).returncode != 0:
+            return 1
+        program = os.path.join(args.out, f"tamis-{device}")
+        shutil.copy2(os.path.join(target, host, "gpu", "xtask"), program)
+        megabytes = os.path.getsize(program) / 1e6
+        fits = megabytes <= MOST_MEGABYTES
+        failed |= not fits
+        print(f"{program}: {megabytes:.1f} MB" + ("" if fits else f", above {MOST_MEGABYTES}"))
+    for script in (os.path.abspath(__file__), PEERS):
+        shutil.copy2(script, os.path.join(args.out, os.path.basename(script)))
+    return 1 if failed else 0
+
+
+def program(args, device):
+    """That of `cuda:1` is that of `cuda`."""
+    kind = device.split(":")[0]
+    return os.path.join(os.path.abspath(args.programs), f"tamis-{kind}")
 
 
 class Record:
@@ -111,12 +175,13 @@ def machine(record, args):
     except ImportError as error:
         lines.append(f"no PyTorch: {error}")
         args.no_torch = True
-    version = first([args.binary, "--version"])
-    size = os.path.getsize(args.binary) / 1e6
-    lines.append(f"binary: {version}, {size:.1f} MB")
+    for device in devices(args):
+        version = first([program(args, device), "--version"])
+        size = os.path.getsize(program(args, device)) / 1e6
+        lines.append(f"tamis-{device}: {version}, {size:.1f} MB")
     record.add("# Tamis on a GPU, beside PyTorch\n")
     record.add(f"{datetime.date.today().isoformat()}. " + "; ".join(lines) + ".\n")
-    record.add("```text\npython benches/gpu/check.py " + " ".join(sys.argv[1:]) + "\n```\n")
+    record.add("```text\npython check.py " + " ".join(sys.argv[1:]) + "\n```\n")
 
 
 def parity(record, args, device):
@@ -126,7 +191,7 @@ def parity(record, args, device):
     for precision, tolerance in (("f32", "1e-3"), ("bf16", half)):
         if precision not in args.precisions.split(","):
             continue
-        command = [args.binary, "parity", models, "--device", device]
+        command = [program(args, device), "parity", models, "--device", device]
         command += ["--precision", precision, "--tolerance", tolerance]
         status, out, err, seconds = run(command, args.timeout)
         record.add(f"## Parity on {device}, {precision}, within {tolerance} ({seconds:.0f} s)\n")
@@ -165,14 +230,13 @@ def speed(record, args, device, name, folder):
     precisions = args.precisions.split(",")
     if device == "wgpu":
         precisions = [p for p in precisions if p == "f32"]
-    command = [args.binary, "bench", "forward", "--model", folder, "--device", device]
+    command = [program(args, device), "bench", "forward", "--model", folder, "--device", device]
     command += ["--precisions", ",".join(precisions), "--shapes", args.shapes]
     command += ["--rounds", str(args.rounds), "--warm-up", str(args.warm_up)]
     command += ["--threads", str(args.threads), "--out", folder + ".table"]
     if not args.no_torch:
         peers = ",".join(f"torch-{precision}" for precision in precisions)
-        script = os.path.join(os.path.dirname(HERE), "forward", "peers.py")
-        command += ["--python", sys.executable, "--script", script, "--peers", peers]
+        command += ["--python", sys.executable, "--script", PEERS, "--peers", peers]
     status, _, err, seconds = run(command, args.timeout)
     record.add(f"## Forward on {device}, {name} size ({seconds:.0f} s)\n")
     if status == 0:
@@ -185,12 +249,16 @@ def speed(record, args, device, name, folder):
 
 def main():
     args = arguments()
-    args.binary = os.path.abspath(args.binary)
-    devices = args.device or ["cuda", "wgpu"]
+    if args.step == "build":
+        return build(args)
+    missing = [p for p in (program(args, device) for device in devices(args)) if not os.path.exists(p)]
+    if missing:
+        print(f"{missing[0]}: no such program; `check.py build` makes it", file=sys.stderr)
+        return 1
     record = Record(os.path.abspath(args.out))
     machine(record, args)
     if args.fixtures:
-        for device in devices:
+        for device in devices(args):
             parity(record, args, device)
     folder = tempfile.mkdtemp(prefix="tamis-gpu-")
     try:
@@ -201,7 +269,7 @@ def main():
             except ImportError as error:
                 record.fail(f"writing the {name} model: {error}")
                 continue
-            for device in devices:
+            for device in devices(args):
                 speed(record, args, device, name, place)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -92,8 +92,8 @@ struct Attended<'a> {
     kernels: &'static Kernels,
     /// Scaled keys.
     keys: Columns,
-    /// Relative positions as they are, and packed.
-    relative: Option<(Relative<'a>, PackedRelative)>,
+    /// Relative positions, where tokens meet them.
+    relative: Option<PackedRelative<'a>>,
     /// `[keys, width]`, filled up to whole vectors.
     values: Vec<f32>,
     /// `[queries, keys]`, keys filled up to whole vectors.
@@ -109,7 +109,7 @@ impl<'a> Attended<'a> {
         Self {
             kernels,
             keys: Columns::default(),
-            relative: relative.map(|relative| (relative, PackedRelative::default())),
+            relative: relative.map(|relative| PackedRelative::new(kernels, relative)),
             values: Vec::new(),
             probabilities: Vec::new(),
             factors: [0.0; ROWS],
@@ -121,8 +121,8 @@ impl<'a> Attended<'a> {
         let (n, width) = (head.n, head.config.width);
         self.keys.pack((n, width), head.config.scale, |key| head.key_and_value(key)[0]);
         self.probabilities.resize(ROWS * self.keys.padded(), 0.0);
-        if let Some((relative, packed)) = &mut self.relative {
-            packed.pack(head, *relative, self.kernels, &mut self.sums);
+        if let Some(relative) = &mut self.relative {
+            relative.pack(head, &mut self.sums);
         }
         self.values.clear();
         for first in (0..width).step_by(COLUMNS) {
@@ -157,10 +157,9 @@ impl<'a> Attended<'a> {
                 RowsOf::new(head.query.rows_from(first_query), n_queries, width, head.stride);
             let (scores, sums) = (&mut self.probabilities, &mut self.sums);
             self.keys.multiply(self.kernels, queries, first_key..end_key, sums, scores);
-            if let Some((relative, packed)) = &mut self.relative {
+            if let Some(relative) = &mut self.relative {
                 let places = (first_query..first_query + n_queries, first_key..end_key);
-                let scores = (&mut scores[..], n_padded);
-                packed.add(*relative, places, queries, self.kernels, sums, scores);
+                relative.add(head, places, queries, sums, (scores, n_padded));
             }
             for query in 0..n_queries {
                 let row = &mut self.probabilities[query * n_padded..][..n];

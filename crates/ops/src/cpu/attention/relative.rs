@@ -27,9 +27,10 @@ impl Relative<'_> {
 }
 
 /// The positions of one head of one row, packed for the kernels.
-#[derive(Default)]
-pub(super) struct PackedRelative {
-    /// Those between the tokens of the row.
+pub(super) struct PackedRelative<'a> {
+    kernels: &'static Kernels,
+    relative: Relative<'a>,
+    /// The positions between the tokens of the row.
     positions: Range<usize>,
     keys: Columns,
     queries: Columns,
@@ -39,17 +40,23 @@ pub(super) struct PackedRelative {
     met: Vec<f32>,
 }
 
-impl PackedRelative {
+impl<'a> PackedRelative<'a> {
+    pub(super) fn new(kernels: &'static Kernels, relative: Relative<'a>) -> Self {
+        Self {
+            kernels,
+            relative,
+            positions: 0..0,
+            keys: Columns::default(),
+            queries: Columns::default(),
+            added: Vec::new(),
+            met: Vec::new(),
+        }
+    }
+
     /// Packs positions as keys, and lets the keys of the row meet positions as queries.
-    pub(super) fn pack(
-        &mut self,
-        head: &Head<'_>,
-        relative: Relative<'_>,
-        kernels: &Kernels,
-        sums: &mut Tile<f32>,
-    ) {
+    pub(super) fn pack(&mut self, head: &Head<'_>, sums: &mut Tile<f32>) {
         let (n, width) = (head.n, head.config.width);
-        self.positions = relative.positions(n);
+        self.positions = self.relative.positions(n);
         let first = self.positions.start;
         let (dims, hidden) = ((self.positions.len(), width), head.config.n_heads * width);
         let column = head.head_idx * width;
@@ -58,55 +65,52 @@ impl PackedRelative {
             columns.pack(dims, head.config.scale, row);
         };
         self.met.resize(ROWS * dims.0.next_multiple_of(LANES), 0.0);
-        if let Some(keys) = relative.keys {
+        if let Some(keys) = self.relative.keys {
             pack(&mut self.keys, keys);
         }
-        let Some(queries) = relative.queries else { return };
+        let Some(queries) = self.relative.queries else { return };
         pack(&mut self.queries, queries);
         self.added.resize(n * n, 0.0);
         for first_key in (0..n).step_by(ROWS) {
             let keys = first_key..n.min(first_key + ROWS);
             let rows = head.key.rows_from(first_key);
             let rows = RowsOf::new(rows, keys.len(), width, head.stride);
-            self.queries.multiply(kernels, rows, 0..dims.0, sums, &mut self.met);
+            self.queries.multiply(self.kernels, rows, 0..dims.0, sums, &mut self.met);
             for query in 0..n {
                 let added = &mut self.added[query * n..][keys.clone()];
-                let positions = relative.distances.to_keys(query, keys.clone());
+                let positions = self.relative.distances.to_keys(query, keys.clone()).iter().rev();
                 let met = self.met.chunks_exact(self.queries.padded());
-                for ((added, position), met) in
-                    added.iter_mut().zip(positions.iter().rev()).zip(met)
-                {
-                    *added = met[*position as usize - first];
+                for ((added, &position), met) in added.iter_mut().zip(positions).zip(met) {
+                    *added = met[position as usize - first];
                 }
             }
         }
     }
 
-    /// Adds to the scores of a tile of queries, rows of `stride`, those of positions.
+    /// Adds to the scores of a tile of queries and some keys, rows of `stride`, those of positions.
     pub(super) fn add(
         &mut self,
-        relative: Relative<'_>,
+        head: &Head<'_>,
         (queries, keys): (Range<usize>, Range<usize>),
         rows: RowsOf<'_, f32>,
-        kernels: &Kernels,
         sums: &mut Tile<f32>,
         (scores, stride): (&mut [f32], usize),
     ) {
-        let scores = scores.chunks_mut(stride).map(|scores| &mut scores[keys.clone()]);
-        let mut scores: Vec<_> = queries.clone().zip(scores).collect();
-        if relative.keys.is_some() {
-            self.keys.multiply(kernels, rows, 0..self.positions.len(), sums, &mut self.met);
-            let met = self.met.chunks_exact(self.keys.padded());
-            for ((query, scores), met) in scores.iter_mut().zip(met) {
-                let positions = relative.distances.to_keys(*query, keys.clone());
-                let near = relative.distances.near(*query, keys.clone());
+        let Relative { keys: by_query, queries: by_key, distances } = self.relative;
+        if by_query.is_some() {
+            let n_positions = self.positions.len();
+            self.keys.multiply(self.kernels, rows, 0..n_positions, sums, &mut self.met);
+        }
+        for (index, query) in queries.enumerate() {
+            let scores = &mut scores[index * stride..][keys.clone()];
+            if by_query.is_some() {
+                let positions = distances.to_keys(query, keys.clone());
+                let near = distances.near(query, keys.clone());
+                let met = &self.met[index * self.keys.padded()..][..self.positions.len()];
                 add_met(scores, positions, near, met, self.positions.start);
             }
-        }
-        if relative.queries.is_some() {
-            let n = self.added.len().isqrt();
-            for (query, scores) in scores {
-                add(scores, &self.added[query * n..][keys.clone()]);
+            if by_key.is_some() {
+                add(scores, &self.added[query * head.n..][keys.clone()]);
             }
         }
     }
