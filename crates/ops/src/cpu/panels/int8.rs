@@ -28,35 +28,39 @@ pub(super) struct RowScale {
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn quantise_row(x: &[f32], bytes: &mut Vec<u8>, quads: &mut [ByteQuad]) -> RowScale {
     // 0 is always among the values: then it is exact, and so is the filling at the end of a row.
-    let (mut least, mut largest) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    let least = folded(x, |least, value| if value < least { value } else { least });
+    let largest = folded(x, |largest, value| if value > largest { value } else { largest });
     // Stays 0 until something is not a finite number; then the row is none.
-    let mut poison = [0.0_f32; LANES];
-    let mut chunks = x.chunks_exact(LANES);
-    for chunk in &mut chunks {
-        for lane in 0..LANES {
-            let value = chunk[lane];
-            least[lane] = if value < least[lane] { value } else { least[lane] };
-            largest[lane] = if value > largest[lane] { value } else { largest[lane] };
-            poison[lane] += value * 0.0;
-        }
-    }
-    let rest = chunks.remainder().iter().copied();
-    let poison = rest.clone().map(|value| value * 0.0).chain(poison).sum::<f32>();
-    let least = rest.clone().chain(least).fold(0.0, f32::min);
-    let largest = rest.chain(largest).fold(0.0, f32::max);
+    let poison = folded(x, |poison, value| poison + value * 0.0);
     let scale = ((largest - least) / 255.0).max(f32::MIN_POSITIVE);
     let inverse = 1.0 / scale;
     let zero = (ROUND - least * inverse) - ROUND;
-    bytes.clear();
-    bytes.extend(x.iter().map(|&value| {
+    // Written in place: what a method of `Vec` does with a closure is not compiled for these targets.
+    bytes.resize(quads.len() * 4, 0);
+    let (row, filling) = bytes.split_at_mut(x.len());
+    for (byte, &value) in row.iter_mut().zip(x) {
         let shifted = (value * inverse + zero).clamp(0.0, 255.0) + ROUND;
-        shifted.to_bits() as u8
-    }));
-    bytes.resize(quads.len() * 4, zero as u8);
+        *byte = shifted.to_bits() as u8;
+    }
+    filling.fill(zero as u8);
     for (quad, bytes) in quads.iter_mut().zip(bytes.chunks_exact(4)) {
         *quad = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     }
     RowScale { scale: scale + poison, zero: zero as i32 }
+}
+
+/// All values and a 0, by a function that may take them in any order. One at a time: the compiler does
+/// not keep the lanes of several in vectors.
+#[inline(always)]
+fn folded(x: &[f32], function: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let mut chunks = x.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane = function(*lane, value);
+        }
+    }
+    chunks.remainder().iter().chain(&lanes).fold(0.0, |all, &value| function(all, value))
 }
 
 impl Int8 {
