@@ -226,6 +226,13 @@ def write_model(folder, shape):
     tokenizer.save(os.path.join(folder, "tokenizer.json"))
 
 
+def sees(device):
+    """Whether PyTorch computes where Tamis does."""
+    import torch
+
+    return device == "cpu" or torch.cuda.is_available()
+
+
 def speed(record, args, device, name, folder):
     precisions = args.precisions.split(",")
     if device == "wgpu":
@@ -234,11 +241,14 @@ def speed(record, args, device, name, folder):
     command += ["--precisions", ",".join(precisions), "--shapes", args.shapes]
     command += ["--rounds", str(args.rounds), "--warm-up", str(args.warm_up)]
     command += ["--threads", str(args.threads), "--out", folder + ".table"]
-    if not args.no_torch:
+    beside = not args.no_torch and sees(device)
+    if beside:
         peers = ",".join(f"torch-{precision}" for precision in precisions)
         command += ["--python", sys.executable, "--script", PEERS, "--peers", peers]
     status, _, err, seconds = run(command, args.timeout)
     record.add(f"## Forward on {device}, {name} size ({seconds:.0f} s)\n")
+    if not beside:
+        record.add("Without PyTorch" + (".\n" if args.no_torch else ", which sees no GPU here.\n"))
     if status == 0:
         with open(folder + ".table", encoding="utf-8") as table:
             record.add(table.read())
