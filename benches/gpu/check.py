@@ -49,7 +49,6 @@ TINY = {
 }
 VOCABULARY = 30522
 
-
 # What the largest program may take.
 MOST_MEGABYTES = 50
 # A program that is carried: functions with the same code are one, addresses are fixed when it is
@@ -92,8 +91,8 @@ def build(args):
     version = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout
     host = next(line.split()[1] for line in version.splitlines() if line.startswith("host:"))
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(workspace, "target"))
-    # A folder of its own: other flags would rebuild everything.
-    target = os.path.join(target, "gpu")
+    # A folder of its own: other flags would rebuild everything. Cargo runs elsewhere.
+    target = os.path.abspath(os.path.join(target, "gpu"))
     os.makedirs(args.out, exist_ok=True)
     failed = False
     for device in devices(args):
